@@ -1,0 +1,36 @@
+package call
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/policy"
+)
+
+// Entry is the record of one call, allowed or refused.
+type Entry struct {
+	Call *Call
+	// ReadOnly tells reading operations from writing ones.
+	ReadOnly bool
+	// Judgements are all permissions that were asked, in order.
+	Judgements []Judgement
+	// Request and Response are the parameters as CloudTrail shows them, in
+	// JSON, without secrets and bodies; nil when there are none.
+	Request, Response json.RawMessage
+	// Resources are the ARNs the call was about.
+	Resources []string
+	// Error is what the caller was answered; nil means success.
+	Error *aws.Error
+	// Took is how long the call lasted.
+	Took time.Duration
+}
+
+// Judgement is one Need with its decision and, for a refusal, the smallest
+// change that would turn it.
+type Judgement struct {
+	Action   string
+	Resource string
+	Decision policy.Decision
+	Fixes    []policy.Fix `json:",omitempty"`
+}

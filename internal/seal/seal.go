@@ -1,0 +1,171 @@
+// Package seal keeps secrets: the master key from which everything at rest is
+// protected, sealing under it, and a type for values that must not print.
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Secret is a value that no format verb, logger or encoder can read.
+type Secret struct{ bytes *[]byte } // a pointer: reflection finds an address
+
+// NewSecret keeps a copy of b.
+func NewSecret(b []byte) Secret {
+	c := append([]byte(nil), b...)
+	return Secret{&c}
+}
+
+// Reveal returns the value, for the one place that needs it.
+func (s Secret) Reveal() []byte {
+	if s.bytes == nil {
+		return nil
+	}
+	return *s.bytes
+}
+
+// Format prints a placeholder, whatever the verb.
+func (Secret) Format(w fmt.State, _ rune) { io.WriteString(w, "[secret]") }
+
+// MarshalText encodes a placeholder.
+func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+
+// Equal compares in constant time. The zero Secret equals nothing.
+func (s Secret) Equal(b []byte) bool {
+	return s.bytes != nil && subtle.ConstantTimeCompare(*s.bytes, b) == 1
+}
+
+// KeySize is the size in bytes of the master key and of every derived key.
+const KeySize = 32
+
+// ErrBroken means that sealed bytes were altered, or sealed under another key
+// or for another purpose.
+var ErrBroken = errors.New("sealed bytes do not open: they were altered, or belong to another master key")
+
+// Master is the key everything at rest hangs on.
+type Master struct{ key Secret }
+
+// NewMaster takes a key of KeySize bytes.
+func NewMaster(key []byte) (*Master, error) {
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("master key has %d bytes, want %d", len(key), KeySize)
+	}
+	return &Master{NewSecret(key)}, nil
+}
+
+// MasterEnv is the environment variable that may hold the master key, in
+// base64, instead of a file.
+const MasterEnv = "SEKISHO_MASTER_KEY"
+
+// LoadMaster returns the master key from the environment (MasterEnv) or from
+// a file, which it creates with mode 0600 when there is none.
+func LoadMaster(file string) (*Master, error) {
+	if text := os.Getenv(MasterEnv); text != "" {
+		key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s is not base64: give it the output of: openssl rand -base64 32", MasterEnv)
+		}
+		return NewMaster(key)
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return createMaster(file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("%s does not hold a master key in base64", file)
+	}
+	return NewMaster(key)
+}
+
+func createMaster(file string) (*Master, error) {
+	key := make([]byte, KeySize)
+	rand.Read(key)
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".master-*") // created with mode 0600
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err := tmp.WriteString(base64.StdEncoding.EncodeToString(key) + "\n"); err != nil {
+		return nil, err
+	}
+	if err := tmp.Sync(); err != nil {
+		return nil, err
+	}
+	if err := tmp.Close(); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(tmp.Name(), file); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil {
+		return nil, err
+	}
+	return NewMaster(key)
+}
+
+// For returns the box for one purpose: what one box seals no other opens.
+func (m *Master) For(purpose string) *Box {
+	key, err := hkdf.Key(sha256.New, m.key.Reveal(), nil, "sekisho/"+purpose, KeySize)
+	if err != nil {
+		panic(err) // only for lengths beyond hkdf's, and KeySize is not
+	}
+	return newBox(key)
+}
+
+// Box seals and opens under one key with AES-256-GCM.
+type Box struct{ aead cipher.AEAD }
+
+// NewBox returns a box over a key of KeySize bytes.
+func NewBox(key []byte) (*Box, error) {
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("key has %d bytes, want %d", len(key), KeySize)
+	}
+	return newBox(key), nil
+}
+
+func newBox(key []byte) *Box {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // only for other key sizes
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // only for other block sizes
+	}
+	return &Box{aead}
+}
+
+// Seal encrypts and authenticates plain; bound is authenticated with it and
+// has to be given again to open it.
+func (b *Box) Seal(plain, bound []byte) []byte {
+	return b.aead.Seal(nil, nil, plain, bound)
+}
+
+// Open returns what Seal was given, or ErrBroken.
+func (b *Box) Open(sealed, bound []byte) ([]byte, error) {
+	plain, err := b.aead.Open(nil, nil, sealed, bound)
+	if err != nil {
+		return nil, ErrBroken
+	}
+	return plain, nil
+}
