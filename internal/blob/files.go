@@ -1,0 +1,310 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Files is a Store in a directory of the file system.
+//
+// A blob area/id lies in area/id[:2]/id. It is written to a file in .tmp
+// first and renamed when it is whole and synced, so that no reader and no
+// crash ever shows a part of one.
+type Files struct {
+	dir string
+	// made are the shard directories known to exist and to be durable.
+	made sync.Map
+}
+
+const (
+	tempDir = ".tmp"
+	// abandoned is the time without a write after which a temporary file is
+	// taken for one that a process left when it died.
+	abandoned = time.Hour
+	// shardLength is how many characters of an id name its directory.
+	shardLength = 2
+)
+
+// OpenFiles returns the store in a directory, which it creates when there is
+// none. Temporary files that a dead process left are removed.
+func OpenFiles(dir string) (*Files, error) {
+	if err := os.MkdirAll(filepath.Join(dir, tempDir), 0o700); err != nil {
+		return nil, err
+	}
+	if err := syncDir(dir); err != nil {
+		return nil, err
+	}
+	f := &Files{dir: dir}
+	if err := f.removeAbandoned(time.Now().Add(-abandoned)); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *Files) removeAbandoned(before time.Time) error {
+	entries, err := os.ReadDir(filepath.Join(f.dir, tempDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if info.ModTime().After(before) {
+			continue
+		}
+		err = os.Remove(filepath.Join(f.dir, tempDir, e.Name()))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// shard returns a blob's directory and its path.
+func (f *Files) shard(name string) (dir, path string, err error) {
+	if err := checkName(name); err != nil {
+		return "", "", err
+	}
+	area, id, _ := strings.Cut(name, "/")
+	dir = filepath.Join(f.dir, area, id[:shardLength])
+	return dir, filepath.Join(dir, id), nil
+}
+
+// Put implements Store.
+func (f *Files) Put(ctx context.Context, name string, r io.Reader) (int64, error) {
+	dir, path, err := f.shard(name)
+	if err != nil {
+		return 0, err
+	}
+	tmp, err := os.CreateTemp(filepath.Join(f.dir, tempDir), "put-*")
+	if err != nil {
+		return 0, err
+	}
+	n, err := fill(ctx, tmp, r)
+	if err != nil {
+		os.Remove(tmp.Name())
+		return 0, err
+	}
+	if err := f.publish(tmp.Name(), dir, path); err != nil {
+		os.Remove(tmp.Name())
+		return 0, err
+	}
+	return n, nil
+}
+
+// buffers are for copying into files; one is held while a body streams.
+var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
+
+// fill writes all of r to a file, syncs and closes it.
+func fill(ctx context.Context, file *os.File, r io.Reader) (int64, error) {
+	buf := buffers.Get().(*[128 << 10]byte)
+	defer buffers.Put(buf)
+	// The plain Writer keeps CopyBuffer from asking the file to read, which
+	// would take a buffer of its own; the same goes for WriterTo.
+	n, err := io.CopyBuffer(struct{ io.Writer }{file}, patient{ctx, r}, buf[:])
+	if err == nil {
+		err = file.Sync()
+	}
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	return n, err
+}
+
+// publish moves a finished file to its place and makes the move durable.
+func (f *Files) publish(tmp, dir, path string) error {
+	if err := f.makeShard(dir); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
+		// Whether the name survives is unknown: it must not be taken for stored.
+		os.Remove(path)
+		return err
+	}
+	return nil
+}
+
+// makeShard creates area and shard directory durably.
+func (f *Files) makeShard(dir string) error {
+	if _, ok := f.made.Load(dir); ok {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	area := filepath.Dir(dir)
+	if err := syncDir(area); err != nil {
+		return err
+	}
+	if err := syncDir(f.dir); err != nil {
+		return err
+	}
+	f.made.Store(dir, nil)
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Get implements Store.
+func (f *Files) Get(_ context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	if err := checkRange(offset); err != nil {
+		return nil, err
+	}
+	_, path, err := f.shard(name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	from, n := cut(info.Size(), offset, length)
+	return &section{io.NewSectionReader(file, from, n), file}, nil
+}
+
+// section is a part of an open file.
+type section struct {
+	*io.SectionReader
+	file *os.File
+}
+
+func (s *section) Close() error { return s.file.Close() }
+
+// Delete implements Store. The removal is not synced: what a crash brings
+// back, the owner's sweeper finds again.
+func (f *Files) Delete(_ context.Context, name string) error {
+	_, path, err := f.shard(name)
+	if err != nil {
+		return err
+	}
+	err = os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Size implements Store.
+func (f *Files) Size(_ context.Context, name string) (int64, error) {
+	_, path, err := f.shard(name)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, ErrNotFound
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// List implements Store. It reads only the directories that it needs.
+func (f *Files) List(ctx context.Context, after string, limit int) ([]Info, error) {
+	var found []Info
+	areas, err := names(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, area := range areas {
+		if area+"/\xff" <= after {
+			continue
+		}
+		shards, err := names(filepath.Join(f.dir, area))
+		if err != nil {
+			return nil, err
+		}
+		for _, shard := range shards {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if area+"/"+shard+"\xff" <= after {
+				continue
+			}
+			if found, err = f.listShard(found, area, shard, after, limit); err != nil {
+				return nil, err
+			}
+			if len(found) >= limit {
+				return found, nil
+			}
+		}
+	}
+	return found, nil
+}
+
+func (f *Files) listShard(found []Info, area, shard, after string, limit int) ([]Info, error) {
+	dir := filepath.Join(f.dir, area, shard)
+	ids, err := names(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		name := area + "/" + id
+		if name <= after {
+			continue
+		}
+		if len(found) >= limit {
+			break
+		}
+		info, err := os.Stat(filepath.Join(dir, id))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("blob %s: %w", name, err)
+		}
+		found = append(found, Info{name, info.Size(), info.ModTime()})
+	}
+	return found, nil
+}
+
+// names returns what lies in a directory, in bytewise order, without what is
+// hidden.
+func names(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			out = append(out, e.Name())
+		}
+	}
+	return out, nil
+}
