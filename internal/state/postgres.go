@@ -1,0 +1,273 @@
+package state
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// maxTries bounds how often a transaction is run again after conflicts.
+const maxTries = 24
+
+// postgresEngine is a PostgreSQL database that several processes may share.
+type postgresEngine struct {
+	db      *DB
+	pool    *pgxpool.Pool
+	channel string
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	news    map[string]bool // topics to announce
+	kick    chan struct{}
+}
+
+func openPostgres(ctx context.Context, db *DB, url string, schemas []Schema) (engine, error) {
+	pool, err := pgxpool.New(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	e := &postgresEngine{db: db, pool: pool, news: map[string]bool{}, kick: make(chan struct{}, 1)}
+	if err := e.start(ctx, schemas); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	return e, nil
+}
+
+func (e *postgresEngine) start(ctx context.Context, schemas []Schema) error {
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return err
+	}
+	std := stdlib.OpenDBFromPool(e.pool)
+	defer std.Close()
+	if err := migrate(ctx, std, goose.DialectPostgres, schemas, goose.WithSessionLocker(locker)); err != nil {
+		return err
+	}
+	if err := e.bytewise(ctx); err != nil {
+		return err
+	}
+	var schema string
+	if err := e.pool.QueryRow(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(schema)) // notifications are not bound to a schema; channel names are short
+	e.channel = "sekisho_" + hex.EncodeToString(sum[:8])
+	run, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	e.wg.Go(func() { e.tell(run) })
+	e.wg.Go(func() { e.hear(run) })
+	return nil
+}
+
+// bytewise gives text columns the collation in which text sorts by its bytes,
+// as it does on SQLite.
+func (e *postgresEngine) bytewise(ctx context.Context) error {
+	const find = `
+		SELECT format('ALTER TABLE %I ALTER COLUMN %I TYPE text COLLATE "C"', c.relname, a.attname)
+		FROM pg_attribute a
+		JOIN pg_class c ON c.oid = a.attrelid
+		JOIN pg_collation l ON l.oid = a.attcollation
+		WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
+		AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = 'text'::regtype AND l.collname <> 'C'`
+	return pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(7365697, 1)"); err != nil {
+			return err
+		}
+		r, err := tx.Query(ctx, find)
+		if err != nil {
+			return err
+		}
+		alters, err := pgx.CollectRows(r, pgx.RowTo[string])
+		if err != nil || len(alters) == 0 {
+			return err
+		}
+		_, err = tx.Exec(ctx, strings.Join(alters, ";"))
+		return err
+	})
+}
+
+func (e *postgresEngine) shared() bool { return true }
+
+func (e *postgresEngine) close() error {
+	e.stop()
+	e.wg.Wait()
+	e.pool.Close()
+	return nil
+}
+
+func (e *postgresEngine) update(ctx context.Context, fn func(*Tx) error) (*Tx, error) {
+	for try := 1; ; try++ {
+		tx, err := e.once(ctx, pgx.TxOptions{IsoLevel: pgx.Serializable}, fn)
+		if err == nil || try == maxTries || !conflict(err) {
+			return tx, err
+		}
+		// Full jitter: whoever collided comes back at different times.
+		limit := min(time.Millisecond<<try, 100*time.Millisecond)
+		select {
+		case <-time.After(rand.N(limit)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (e *postgresEngine) view(ctx context.Context, fn func(*Tx) error) error {
+	_, err := e.once(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+	return err
+}
+
+// once runs fn in one transaction. A panic rolls it back and goes on.
+func (e *postgresEngine) once(ctx context.Context, o pgx.TxOptions, fn func(*Tx) error) (*Tx, error) {
+	ptx, err := e.pool.BeginTx(ctx, o)
+	if err != nil {
+		if strings.Contains(err.Error(), "closed pool") {
+			err = ErrClosed
+		}
+		return nil, err
+	}
+	committed := false
+	defer func() {
+		if !committed {
+			ptx.Rollback(context.WithoutCancel(ctx))
+		}
+	}()
+	tx := &Tx{conn: postgresConn{ptx}, db: e.db}
+	if err := tx.run(fn); err != nil {
+		if tx.failed != nil && conflict(tx.failed) {
+			return nil, tx.failed // whatever fn made of it
+		}
+		return nil, err
+	}
+	if err := ptx.Commit(ctx); err != nil {
+		return nil, err
+	}
+	committed = true
+	return tx, nil
+}
+
+type postgresConn struct{ tx pgx.Tx }
+
+func (c postgresConn) exec(ctx context.Context, text string, args []any) (int64, error) {
+	tag, err := c.tx.Exec(ctx, text, args...)
+	return tag.RowsAffected(), err
+}
+
+func (c postgresConn) query(ctx context.Context, text string, args []any) (rows, error) {
+	r, err := c.tx.Query(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	return postgresRows{r}, nil
+}
+
+type postgresRows struct{ pgx.Rows }
+
+func (r postgresRows) columns() ([]string, error) {
+	fields := r.FieldDescriptions()
+	if len(fields) == 0 {
+		// A statement that fails has no fields; its error comes with the rows.
+		r.Rows.Close()
+		if err := r.Err(); err != nil {
+			return nil, err
+		}
+	}
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	return names, nil
+}
+
+func (r postgresRows) close() error {
+	r.Rows.Close()
+	return r.Err()
+}
+
+// tell announces topics to the other processes. News that pile up while one
+// round is on its way go together in the next.
+func (e *postgresEngine) tell(ctx context.Context) {
+	for {
+		select {
+		case <-e.kick:
+		case <-ctx.Done():
+			return
+		}
+		e.mu.Lock()
+		news := e.news
+		e.news = map[string]bool{}
+		e.mu.Unlock()
+		for topic := range news {
+			// A lost announcement costs time, not truth: listeners look by themselves.
+			e.pool.Exec(ctx, "SELECT pg_notify($1, $2)", e.channel, e.db.node+" "+topic)
+		}
+	}
+}
+
+func (e *postgresEngine) announce(topic string) {
+	e.mu.Lock()
+	e.news[topic] = true
+	e.mu.Unlock()
+	poke(e.kick)
+}
+
+// hear wakes this process's listeners for other processes' announcements.
+func (e *postgresEngine) hear(ctx context.Context) {
+	for delay := time.Duration(0); ctx.Err() == nil; delay = min(2*delay+50*time.Millisecond, 5*time.Second) {
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return
+		}
+		if e.listen(ctx) {
+			delay = 0
+		}
+	}
+}
+
+// listen hears until the connection breaks; it reports whether there was one.
+func (e *postgresEngine) listen(ctx context.Context) bool {
+	pooled, err := e.pool.Acquire(ctx)
+	if err != nil {
+		return false
+	}
+	c := pooled.Hijack()
+	defer c.Close(context.WithoutCancel(ctx))
+	if _, err := c.Exec(ctx, "LISTEN "+e.channel); err != nil {
+		return false
+	}
+	e.db.wakes.wakeAll() // something may have been missed before
+	for {
+		n, err := c.WaitForNotification(ctx)
+		if err != nil {
+			return true
+		}
+		if node, topic, ok := strings.Cut(n.Payload, " "); ok && node != e.db.node {
+			e.db.wakes.wake(topic)
+		}
+	}
+}
+
+// conflict reports whether running the transaction again may help.
+func conflict(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "40001" || e.Code == "40P01")
+}
+
+func postgresUnique(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "23505"
+}
