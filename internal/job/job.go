@@ -165,5 +165,5 @@ type DeadJob struct {
 // DeadJobs lists dead jobs, oldest first.
 func DeadJobs(ctx context.Context, tx *state.Tx, limit int) ([]DeadJob, error) {
 	return state.List[DeadJob](ctx, tx, `
-		SELECT id, kind, key, attempt, created, error FROM job_job WHERE state = 'dead' ORDER BY created, id LIMIT $1`, limit)
+		SELECT id, kind, key, attempt, created, error FROM job_job WHERE state = 'dead' ORDER BY created, seq LIMIT $1`, limit)
 }
