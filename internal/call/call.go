@@ -108,6 +108,8 @@ type Operation struct {
 	// Public says why the operation needs no permission; empty means that
 	// Needs are asked.
 	Public string
+	// Input returns a new, empty input for Needs and Handle.
+	Input  func() any
 	Needs  func(ctx context.Context, c *Call, in any) ([]Need, error)
 	Handle func(ctx context.Context, c *Call, in any) (any, error)
 }
@@ -120,6 +122,7 @@ func Op[In, Out any](name string,
 ) Operation {
 	return Operation{
 		Name:   name,
+		Input:  func() any { return new(In) },
 		Needs:  func(ctx context.Context, c *Call, in any) ([]Need, error) { return needs(ctx, c, in.(*In)) },
 		Handle: func(ctx context.Context, c *Call, in any) (any, error) { return boxed(handle(ctx, c, in.(*In))) },
 	}
@@ -131,6 +134,7 @@ func PublicOp[In, Out any](name, why string, handle func(context.Context, *Call,
 	return Operation{
 		Name:   name,
 		Public: why,
+		Input:  func() any { return new(In) },
 		Handle: func(ctx context.Context, c *Call, in any) (any, error) { return boxed(handle(ctx, c, in.(*In))) },
 	}
 }

@@ -1,0 +1,262 @@
+// Package checkpoint is the door every call passes, whether it comes from the
+// network or from another service: it authorises, handles and records, and
+// there is no way around it.
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
+	"github.com/sekisho/sekisho/internal/seal"
+)
+
+// Identity knows callers: IAM does.
+type Identity interface {
+	// For returns the policies that speak for a caller.
+	For(ctx context.Context, p aws.Principal) (*policy.Set, error)
+	// Key returns the secret behind an access key and whom it stands for, or
+	// the authentication error to answer with.
+	Key(ctx context.Context, keyID, token string) (seal.Secret, aws.Principal, error)
+}
+
+// Recorder keeps the record of calls: CloudTrail does.
+type Recorder interface {
+	Record(ctx context.Context, e *call.Entry) error
+}
+
+// Checkpoint is the door. It implements call.Door.
+type Checkpoint struct {
+	identity   Identity
+	recorder   Recorder
+	parameters func(any) json.RawMessage
+	log        *slog.Logger
+	now        func() time.Time
+	baseURL    string
+	services   map[string]map[string]call.Operation
+}
+
+// Options are the optional parts of a checkpoint.
+type Options struct {
+	// Log receives what is our own trouble; nil means slog.Default.
+	Log *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// BaseURL is where clients reach the server: calls that no client caused
+	// carry it.
+	BaseURL string
+	// Parameters shows an input or output as the record keeps it, without
+	// secrets and bodies; nil records none.
+	Parameters func(any) json.RawMessage
+}
+
+// New returns a checkpoint that serves nothing yet.
+func New(identity Identity, recorder Recorder, o Options) *Checkpoint {
+	k := &Checkpoint{
+		identity:   identity,
+		recorder:   recorder,
+		parameters: o.Parameters,
+		log:        o.Log,
+		now:        o.Now,
+		baseURL:    o.BaseURL,
+		services:   map[string]map[string]call.Operation{},
+	}
+	if k.log == nil {
+		k.log = slog.Default()
+	}
+	if k.now == nil {
+		k.now = time.Now
+	}
+	if k.parameters == nil {
+		k.parameters = func(any) json.RawMessage { return nil }
+	}
+	return k
+}
+
+// Serve adds a service's operations. It is called while the parts are joined,
+// before the first call; a name served twice is a mistake of the wiring and
+// panics.
+func (k *Checkpoint) Serve(service string, ops []call.Operation) {
+	table := k.services[service]
+	if table == nil {
+		table = map[string]call.Operation{}
+		k.services[service] = table
+	}
+	for _, op := range ops {
+		if _, twice := table[op.Name]; twice {
+			panic(fmt.Sprintf("%s %s is served twice", service, op.Name))
+		}
+		if op.Public == "" && op.Needs == nil {
+			panic(fmt.Sprintf("%s %s declares no permission and does not say why", service, op.Name))
+		}
+		table[op.Name] = op
+	}
+}
+
+// Input returns an empty input of an operation; it reports false for
+// operations that are not served.
+func (k *Checkpoint) Input(service, operation string) (any, bool) {
+	op, ok := k.services[service][operation]
+	if !ok {
+		return nil, false
+	}
+	return op.Input(), true
+}
+
+// Operations lists what is served, by service.
+func (k *Checkpoint) Operations() map[string][]call.Operation {
+	all := map[string][]call.Operation{}
+	for service, table := range k.services {
+		for _, op := range table {
+			all[service] = append(all[service], op)
+		}
+		slices.SortFunc(all[service], func(a, b call.Operation) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return all
+}
+
+// Has reports whether an operation is served.
+func (k *Checkpoint) Has(service, operation string) bool {
+	_, ok := k.services[service][operation]
+	return ok
+}
+
+// Do takes one call through: authorise, handle, record. c.Service and
+// c.Operation name the operation, in is its input. The error, if any, is an
+// *aws.Error; the entry is stored before Do returns.
+func (k *Checkpoint) Do(ctx context.Context, c *call.Call, in any) (any, error) {
+	op, ok := k.services[c.Service][c.Operation]
+	if !ok {
+		return nil, NotImplemented(c.Service, c.Operation)
+	}
+	e := &call.Entry{ReadOnly: readOnly(c.Operation), Request: k.parameters(in)}
+	e.Call = c.WithJudge(func(ctx context.Context, c *call.Call, n call.Need) error {
+		return k.judge(ctx, c, n, e)
+	})
+	out, err := k.run(ctx, op, e, in)
+	answer := k.answer(e.Call, err)
+	e.Error = answer
+	if answer == nil {
+		e.Response = k.parameters(out)
+	}
+	e.Took = k.now().Sub(c.Time)
+	// The caller may be gone; the record is made all the same.
+	if err := k.recorder.Record(context.WithoutCancel(ctx), e); err != nil {
+		k.log.Error("a call could not be recorded", "service", c.Service, "operation", c.Operation, "request", c.ID, "error", err)
+		return nil, aws.Errorf("InternalFailure", "The call could not be recorded.").WithStatus(500)
+	}
+	if answer != nil {
+		return nil, answer
+	}
+	return out, nil
+}
+
+// run authorises and handles, and turns a panic into an error.
+func (k *Checkpoint) run(ctx context.Context, op call.Operation, e *call.Entry, in any) (out any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if op.Public == "" {
+		needs, err := op.Needs(ctx, e.Call, in)
+		if err != nil {
+			return nil, err
+		}
+		if len(needs) == 0 {
+			return nil, fmt.Errorf("%s %s asked for no permission", e.Call.Service, op.Name)
+		}
+		for _, n := range needs {
+			if err := k.judge(ctx, e.Call, n, e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return op.Handle(ctx, e.Call, in)
+}
+
+// judge asks the engine about one need and notes the judgement.
+func (k *Checkpoint) judge(ctx context.Context, c *call.Call, n call.Need, e *call.Entry) error {
+	set, err := k.identity.For(ctx, c.Principal)
+	if err != nil {
+		return err
+	}
+	req := policy.Request{
+		Principal: c.Principal,
+		Action:    n.Action,
+		Resource:  n.Resource,
+		Owner:     owner(c, n),
+		Policy:    n.Policy,
+		Grant:     n.Grant,
+	}
+	req.Context = facts{c: c, n: n, owner: req.Owner}
+	d := policy.Evaluate(set, &req)
+	j := call.Judgement{Action: n.Action, Resource: n.Resource, Decision: d}
+	if d.Effect != policy.Allow {
+		j.Fixes = policy.Fixes(set, &req, d)
+	}
+	e.Judgements = append(e.Judgements, j)
+	if n.Resource != "*" {
+		e.Resources = append(e.Resources, n.Resource)
+	}
+	if d.Effect == policy.Allow {
+		return nil
+	}
+	if n.Refuse != nil {
+		return n.Refuse(c, n, d)
+	}
+	return Refusal(c, n, d)
+}
+
+// owner is the account that owns a need's resource.
+func owner(c *call.Call, n call.Need) string {
+	if n.Owner != "" {
+		return n.Owner
+	}
+	if a, ok := aws.ParseARN(n.Resource); ok && a.Account != "" {
+		return a.Account
+	}
+	return c.Account()
+}
+
+// answer turns an error into what the caller reads. Trouble of our own is
+// logged and named InternalFailure.
+func (k *Checkpoint) answer(c *call.Call, err error) *aws.Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*aws.Error](err); ok {
+		return e
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return aws.Errorf("RequestTimeout", "The request was not finished before its caller went away.").WithStatus(400)
+	}
+	k.log.Error("a call failed inside", "service", c.Service, "operation", c.Operation, "request", c.ID, "error", err)
+	return aws.Errorf("InternalFailure", "sekisho failed inside; its log has the cause under request id %s.", c.ID).WithStatus(500)
+}
+
+// NotImplemented is the answer for an operation that AWS has and sekisho does
+// not: a clear word instead of a fake.
+func NotImplemented(service, operation string) *aws.Error {
+	return aws.Errorf("NotImplemented", "%s %s is not implemented by sekisho. docs/coverage.md lists the operations that are.", service, operation).WithStatus(501)
+}
+
+// readOnly tells reading operations by their names, as CloudTrail's readOnly
+// does.
+func readOnly(operation string) bool {
+	for _, verb := range []string{"Get", "List", "Describe", "Head", "Lookup", "BatchGet", "Validate", "Test", "GitPull"} {
+		if strings.HasPrefix(operation, verb) {
+			return true
+		}
+	}
+	return false
+}

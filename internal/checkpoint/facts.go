@@ -1,0 +1,132 @@
+package checkpoint
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/call"
+)
+
+// facts answers for the condition keys of one need: its own, the request's,
+// and the global ones that follow from the call. A key that does not apply is
+// absent, never empty: conditions tell the two apart.
+type facts struct {
+	c     *call.Call
+	n     call.Need
+	owner string
+}
+
+// Lookup returns the values of a key, named in lower case.
+func (f facts) Lookup(name string) ([]string, bool) {
+	if v, ok := f.n.Keys[name]; ok {
+		return v, true
+	}
+	if v, ok := f.c.Keys[name]; ok {
+		return v, true
+	}
+	if v, ok := f.global(name); ok {
+		return []string{v}, true
+	}
+	if name == "aws:calledvia" && len(f.c.Via) > 0 {
+		return f.c.Via, true
+	}
+	return nil, false
+}
+
+// global answers for the single-valued keys.
+func (f facts) global(name string) (string, bool) {
+	c, p := f.c, f.c.Principal
+	switch name {
+	case "aws:principalarn":
+		return p.PolicyARN(), p.Account != ""
+	case "aws:principalaccount":
+		return p.Account, p.Account != ""
+	case "aws:principaltype":
+		return principalType(p), principalType(p) != ""
+	case "aws:userid":
+		return p.ID, p.ID != "" && p.Kind != aws.Service
+	case "aws:username":
+		return p.Name(), p.Kind == aws.User
+	case "aws:principalisawsservice":
+		return strconv.FormatBool(p.Kind == aws.Service), true
+	case "aws:principalservicename":
+		return p.ARN, p.Kind == aws.Service
+	case "aws:sourceidentity":
+		return p.SourceIdentity, p.SourceIdentity != ""
+	case "aws:tokenissuetime":
+		return p.Issued.UTC().Format(time.RFC3339), p.Temporary
+	case "aws:multifactorauthpresent":
+		return strconv.FormatBool(p.MFA), p.Temporary
+	case "aws:sourceip":
+		_, err := netip.ParseAddr(c.SourceIP)
+		return c.SourceIP, err == nil
+	case "aws:useragent":
+		return c.UserAgent, c.UserAgent != ""
+	case "aws:securetransport":
+		return strconv.FormatBool(c.Secure), true
+	case "aws:currenttime":
+		return c.Time.UTC().Format(time.RFC3339), true
+	case "aws:epochtime":
+		return strconv.FormatInt(c.Time.Unix(), 10), true
+	case "aws:requestedregion":
+		return c.Region, c.Region != ""
+	case "aws:resourceaccount":
+		return f.owner, f.owner != ""
+	case "aws:viaawsservice":
+		return strconv.FormatBool(len(c.Via) > 0), true
+	case "aws:calledviafirst":
+		return first(c.Via), len(c.Via) > 0
+	case "aws:calledvialast":
+		return last(c.Via), len(c.Via) > 0
+	case "aws:sourcearn":
+		return c.SourceARN, c.SourceARN != ""
+	case "aws:sourceaccount":
+		a, ok := aws.ParseARN(c.SourceARN)
+		return a.Account, ok && a.Account != ""
+	case "kms:viaservice":
+		return strings.TrimSuffix(last(c.Via), ".amazonaws.com") + "." + c.Region + ".amazonaws.com", len(c.Via) > 0 && c.Service == "kms"
+	case "kms:calleraccount":
+		return p.Account, p.Account != "" && c.Service == "kms"
+	}
+	if key, ok := strings.CutPrefix(name, "aws:principaltag/"); ok {
+		for _, t := range p.Tags {
+			if strings.EqualFold(t.Key, key) {
+				return t.Value, true
+			}
+		}
+	}
+	return "", false
+}
+
+func principalType(p aws.Principal) string {
+	switch p.Kind {
+	case aws.Root:
+		return "Account"
+	case aws.User:
+		return "User"
+	case aws.Session:
+		return "AssumedRole"
+	case aws.Federated:
+		return "FederatedUser"
+	case aws.Anonymous:
+		return "Anonymous"
+	}
+	return ""
+}
+
+func first(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[0]
+}
+
+func last(s []string) string {
+	if len(s) == 0 {
+		return ""
+	}
+	return s[len(s)-1]
+}
