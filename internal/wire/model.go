@@ -50,9 +50,14 @@ type Operation struct {
 	Status int
 	// In and Out are the struct types of input and output.
 	In, Out reflect.Type
-	// Root is the name of the XML element that is the body of an answer whose
-	// members are not a payload (RESTXML).
-	Root string
+	// Void is set when the model names no output: the answer has no body, or
+	// no result element.
+	Void bool
+	// Deprecated operations are never routed to (RESTXML).
+	Deprecated bool
+	// InRoot and Root name the XML elements that are the body of a request or
+	// an answer whose members are no payload (RESTXML).
+	InRoot, Root string
 	// Unwrapped is set where Root itself holds the text of the only member.
 	Unwrapped bool
 	// Errors are the codes of the errors the operation names.

@@ -1275,9 +1275,9 @@ type Output struct {
 // Parameter is the structure Parameter.
 type Parameter struct {
 	ParameterKey     string `aws:"ParameterKey"`
-	ParameterValue   string `aws:"ParameterValue"`
+	ParameterValue   string `aws:"ParameterValue,sensitive"`
 	UsePreviousValue *bool  `aws:"UsePreviousValue"`
-	ResolvedValue    string `aws:"ResolvedValue"`
+	ResolvedValue    string `aws:"ResolvedValue,sensitive"`
 }
 
 // ParameterConstraints is the structure ParameterConstraints.

@@ -35,12 +35,12 @@ type AdvancedFieldSelector struct {
 // AggregationConfiguration is the structure AggregationConfiguration.
 type AggregationConfiguration struct {
 	Templates     []string `aws:"Templates,required,rule=Templates"`
-	EventCategory string   `aws:"EventCategory,required,rule=EventCategoryAggregation"`
+	EventCategory string   `aws:"EventCategory,required,own-value"`
 }
 
 // CancelQueryInput is the input of CancelQuery.
 type CancelQueryInput struct {
-	EventDataStore               string `aws:"EventDataStore,rule=EventDataStoreArn"`
+	EventDataStore               string `aws:"EventDataStore,own-value"`
 	QueryId                      string `aws:"QueryId,required,rule=UUID"`
 	EventDataStoreOwnerAccountId string `aws:"EventDataStoreOwnerAccountId,rule=AccountId"`
 }
@@ -48,13 +48,13 @@ type CancelQueryInput struct {
 // CancelQueryOutput is the output of CancelQuery.
 type CancelQueryOutput struct {
 	QueryId                      string `aws:"QueryId,required,rule=UUID"`
-	QueryStatus                  string `aws:"QueryStatus,required,rule=QueryStatus"`
+	QueryStatus                  string `aws:"QueryStatus,required,own-value"`
 	EventDataStoreOwnerAccountId string `aws:"EventDataStoreOwnerAccountId,rule=AccountId"`
 }
 
 // Channel is the structure Channel.
 type Channel struct {
-	ChannelArn string `aws:"ChannelArn,rule=ChannelArn"`
+	ChannelArn string `aws:"ChannelArn,own-value"`
 	Name       string `aws:"Name,rule=ChannelName"`
 }
 
@@ -67,16 +67,16 @@ type ContextKeySelector struct {
 // CreateChannelInput is the input of CreateChannel.
 type CreateChannelInput struct {
 	Name         string        `aws:"Name,required,rule=ChannelName"`
-	Source       string        `aws:"Source,required,rule=Source"`
+	Source       string        `aws:"Source,required,own-value"`
 	Destinations []Destination `aws:"Destinations,required,rule=Destinations"`
 	Tags         []Tag         `aws:"Tags,rule=TagsList"`
 }
 
 // CreateChannelOutput is the output of CreateChannel.
 type CreateChannelOutput struct {
-	ChannelArn   string        `aws:"ChannelArn,rule=ChannelArn"`
+	ChannelArn   string        `aws:"ChannelArn,own-value"`
 	Name         string        `aws:"Name,rule=ChannelName"`
-	Source       string        `aws:"Source,rule=Source"`
+	Source       string        `aws:"Source,own-value"`
 	Destinations []Destination `aws:"Destinations,rule=Destinations"`
 	Tags         []Tag         `aws:"Tags,rule=TagsList"`
 }
@@ -110,16 +110,16 @@ type CreateEventDataStoreInput struct {
 	RetentionPeriod              *int64                  `aws:"RetentionPeriod,rule=RetentionPeriod"`
 	TerminationProtectionEnabled *bool                   `aws:"TerminationProtectionEnabled"`
 	TagsList                     []Tag                   `aws:"TagsList,rule=TagsList"`
-	KmsKeyId                     string                  `aws:"KmsKeyId,rule=EventDataStoreKmsKeyId"`
+	KmsKeyId                     string                  `aws:"KmsKeyId,own-value"`
 	StartIngestion               *bool                   `aws:"StartIngestion"`
 	BillingMode                  string                  `aws:"BillingMode,rule=BillingMode"`
 }
 
 // CreateEventDataStoreOutput is the output of CreateEventDataStore.
 type CreateEventDataStoreOutput struct {
-	EventDataStoreArn            string                  `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
+	EventDataStoreArn            string                  `aws:"EventDataStoreArn,own-value"`
 	Name                         string                  `aws:"Name,rule=EventDataStoreName"`
-	Status                       string                  `aws:"Status,rule=EventDataStoreStatus"`
+	Status                       string                  `aws:"Status,own-value"`
 	AdvancedEventSelectors       []AdvancedEventSelector `aws:"AdvancedEventSelectors"`
 	MultiRegionEnabled           *bool                   `aws:"MultiRegionEnabled"`
 	OrganizationEnabled          *bool                   `aws:"OrganizationEnabled"`
@@ -128,7 +128,7 @@ type CreateEventDataStoreOutput struct {
 	TagsList                     []Tag                   `aws:"TagsList,rule=TagsList"`
 	CreatedTimestamp             *time.Time              `aws:"CreatedTimestamp"`
 	UpdatedTimestamp             *time.Time              `aws:"UpdatedTimestamp"`
-	KmsKeyId                     string                  `aws:"KmsKeyId,rule=EventDataStoreKmsKeyId"`
+	KmsKeyId                     string                  `aws:"KmsKeyId,own-value"`
 	BillingMode                  string                  `aws:"BillingMode,rule=BillingMode"`
 }
 
@@ -179,7 +179,7 @@ type DataResource struct {
 
 // DeleteChannelInput is the input of DeleteChannel.
 type DeleteChannelInput struct {
-	Channel string `aws:"Channel,required,rule=ChannelArn"`
+	Channel string `aws:"Channel,required,own-value"`
 }
 
 // DeleteChannelOutput is the output of DeleteChannel.
@@ -197,7 +197,7 @@ type DeleteDashboardOutput struct {
 
 // DeleteEventDataStoreInput is the input of DeleteEventDataStore.
 type DeleteEventDataStoreInput struct {
-	EventDataStore string `aws:"EventDataStore,required,rule=EventDataStoreArn"`
+	EventDataStore string `aws:"EventDataStore,required,own-value"`
 }
 
 // DeleteEventDataStoreOutput is the output of DeleteEventDataStore.
@@ -233,7 +233,7 @@ type DeregisterOrganizationDelegatedAdminOutput struct {
 
 // DescribeQueryInput is the input of DescribeQuery.
 type DescribeQueryInput struct {
-	EventDataStore               string `aws:"EventDataStore,rule=EventDataStoreArn"`
+	EventDataStore               string `aws:"EventDataStore,own-value"`
 	QueryId                      string `aws:"QueryId,rule=UUID"`
 	QueryAlias                   string `aws:"QueryAlias,rule=QueryAlias"`
 	RefreshId                    string `aws:"RefreshId,rule=RefreshId"`
@@ -243,8 +243,8 @@ type DescribeQueryInput struct {
 // DescribeQueryOutput is the output of DescribeQuery.
 type DescribeQueryOutput struct {
 	QueryId                      string                           `aws:"QueryId,rule=UUID"`
-	QueryString                  string                           `aws:"QueryString,rule=QueryStatement"`
-	QueryStatus                  string                           `aws:"QueryStatus,rule=QueryStatus"`
+	QueryString                  string                           `aws:"QueryString,own-value"`
+	QueryStatus                  string                           `aws:"QueryStatus,own-value"`
 	QueryStatistics              *QueryStatisticsForDescribeQuery `aws:"QueryStatistics"`
 	ErrorMessage                 string                           `aws:"ErrorMessage,rule=ErrorMessage"`
 	DeliveryS3Uri                string                           `aws:"DeliveryS3Uri,rule=DeliveryS3Uri"`
@@ -272,24 +272,24 @@ type Destination struct {
 
 // DisableFederationInput is the input of DisableFederation.
 type DisableFederationInput struct {
-	EventDataStore string `aws:"EventDataStore,required,rule=EventDataStoreArn"`
+	EventDataStore string `aws:"EventDataStore,required,own-value"`
 }
 
 // DisableFederationOutput is the output of DisableFederation.
 type DisableFederationOutput struct {
-	EventDataStoreArn string `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
+	EventDataStoreArn string `aws:"EventDataStoreArn,own-value"`
 	FederationStatus  string `aws:"FederationStatus,rule=FederationStatus"`
 }
 
 // EnableFederationInput is the input of EnableFederation.
 type EnableFederationInput struct {
-	EventDataStore    string `aws:"EventDataStore,required,rule=EventDataStoreArn"`
+	EventDataStore    string `aws:"EventDataStore,required,own-value"`
 	FederationRoleArn string `aws:"FederationRoleArn,required,rule=FederationRoleArn"`
 }
 
 // EnableFederationOutput is the output of EnableFederation.
 type EnableFederationOutput struct {
-	EventDataStoreArn string `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
+	EventDataStoreArn string `aws:"EventDataStoreArn,own-value"`
 	FederationStatus  string `aws:"FederationStatus,rule=FederationStatus"`
 	FederationRoleArn string `aws:"FederationRoleArn,rule=FederationRoleArn"`
 }
@@ -309,10 +309,10 @@ type Event struct {
 
 // EventDataStore is the structure EventDataStore.
 type EventDataStore struct {
-	EventDataStoreArn            string                  `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
+	EventDataStoreArn            string                  `aws:"EventDataStoreArn,own-value"`
 	Name                         string                  `aws:"Name,rule=EventDataStoreName"`
 	TerminationProtectionEnabled *bool                   `aws:"TerminationProtectionEnabled"`
-	Status                       string                  `aws:"Status,rule=EventDataStoreStatus"`
+	Status                       string                  `aws:"Status,own-value"`
 	AdvancedEventSelectors       []AdvancedEventSelector `aws:"AdvancedEventSelectors"`
 	MultiRegionEnabled           *bool                   `aws:"MultiRegionEnabled"`
 	OrganizationEnabled          *bool                   `aws:"OrganizationEnabled"`
@@ -337,21 +337,21 @@ type GenerateQueryInput struct {
 
 // GenerateQueryOutput is the output of GenerateQuery.
 type GenerateQueryOutput struct {
-	QueryStatement               string `aws:"QueryStatement,rule=QueryStatement"`
+	QueryStatement               string `aws:"QueryStatement,own-value"`
 	QueryAlias                   string `aws:"QueryAlias,rule=QueryAlias"`
 	EventDataStoreOwnerAccountId string `aws:"EventDataStoreOwnerAccountId,rule=AccountId"`
 }
 
 // GetChannelInput is the input of GetChannel.
 type GetChannelInput struct {
-	Channel string `aws:"Channel,required,rule=ChannelArn"`
+	Channel string `aws:"Channel,required,own-value"`
 }
 
 // GetChannelOutput is the output of GetChannel.
 type GetChannelOutput struct {
-	ChannelArn      string           `aws:"ChannelArn,rule=ChannelArn"`
+	ChannelArn      string           `aws:"ChannelArn,own-value"`
 	Name            string           `aws:"Name,rule=ChannelName"`
-	Source          string           `aws:"Source,rule=Source"`
+	Source          string           `aws:"Source,own-value"`
 	SourceConfig    *SourceConfig    `aws:"SourceConfig"`
 	Destinations    []Destination    `aws:"Destinations,rule=Destinations"`
 	IngestionStatus *IngestionStatus `aws:"IngestionStatus"`
@@ -385,7 +385,7 @@ type GetEventConfigurationInput struct {
 // GetEventConfigurationOutput is the output of GetEventConfiguration.
 type GetEventConfigurationOutput struct {
 	TrailARN                  string                     `aws:"TrailARN"`
-	EventDataStoreArn         string                     `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
+	EventDataStoreArn         string                     `aws:"EventDataStoreArn,own-value"`
 	MaxEventSize              string                     `aws:"MaxEventSize,rule=MaxEventSize"`
 	ContextKeySelectors       []ContextKeySelector       `aws:"ContextKeySelectors,rule=ContextKeySelectors"`
 	AggregationConfigurations []AggregationConfiguration `aws:"AggregationConfigurations,rule=AggregationConfigurations"`
@@ -393,14 +393,14 @@ type GetEventConfigurationOutput struct {
 
 // GetEventDataStoreInput is the input of GetEventDataStore.
 type GetEventDataStoreInput struct {
-	EventDataStore string `aws:"EventDataStore,required,rule=EventDataStoreArn"`
+	EventDataStore string `aws:"EventDataStore,required,own-value"`
 }
 
 // GetEventDataStoreOutput is the output of GetEventDataStore.
 type GetEventDataStoreOutput struct {
-	EventDataStoreArn            string                  `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
+	EventDataStoreArn            string                  `aws:"EventDataStoreArn,own-value"`
 	Name                         string                  `aws:"Name,rule=EventDataStoreName"`
-	Status                       string                  `aws:"Status,rule=EventDataStoreStatus"`
+	Status                       string                  `aws:"Status,own-value"`
 	AdvancedEventSelectors       []AdvancedEventSelector `aws:"AdvancedEventSelectors"`
 	MultiRegionEnabled           *bool                   `aws:"MultiRegionEnabled"`
 	OrganizationEnabled          *bool                   `aws:"OrganizationEnabled"`
@@ -408,7 +408,7 @@ type GetEventDataStoreOutput struct {
 	TerminationProtectionEnabled *bool                   `aws:"TerminationProtectionEnabled"`
 	CreatedTimestamp             *time.Time              `aws:"CreatedTimestamp"`
 	UpdatedTimestamp             *time.Time              `aws:"UpdatedTimestamp"`
-	KmsKeyId                     string                  `aws:"KmsKeyId,rule=EventDataStoreKmsKeyId"`
+	KmsKeyId                     string                  `aws:"KmsKeyId,own-value"`
 	BillingMode                  string                  `aws:"BillingMode,rule=BillingMode"`
 	FederationStatus             string                  `aws:"FederationStatus,rule=FederationStatus"`
 	FederationRoleArn            string                  `aws:"FederationRoleArn,rule=FederationRoleArn"`
@@ -448,32 +448,32 @@ type GetImportOutput struct {
 // GetInsightSelectorsInput is the input of GetInsightSelectors.
 type GetInsightSelectorsInput struct {
 	TrailName      string `aws:"TrailName"`
-	EventDataStore string `aws:"EventDataStore,rule=EventDataStoreArn"`
+	EventDataStore string `aws:"EventDataStore,own-value"`
 }
 
 // GetInsightSelectorsOutput is the output of GetInsightSelectors.
 type GetInsightSelectorsOutput struct {
 	TrailARN            string            `aws:"TrailARN"`
 	InsightSelectors    []InsightSelector `aws:"InsightSelectors"`
-	EventDataStoreArn   string            `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
-	InsightsDestination string            `aws:"InsightsDestination,rule=EventDataStoreArn"`
+	EventDataStoreArn   string            `aws:"EventDataStoreArn,own-value"`
+	InsightsDestination string            `aws:"InsightsDestination,own-value"`
 }
 
 // GetQueryResultsInput is the input of GetQueryResults.
 type GetQueryResultsInput struct {
-	EventDataStore               string `aws:"EventDataStore,rule=EventDataStoreArn"`
+	EventDataStore               string `aws:"EventDataStore,own-value"`
 	QueryId                      string `aws:"QueryId,required,rule=UUID"`
-	NextToken                    string `aws:"NextToken,rule=PaginationToken"`
+	NextToken                    string `aws:"NextToken,own-value"`
 	MaxQueryResults              *int64 `aws:"MaxQueryResults,rule=MaxQueryResults"`
 	EventDataStoreOwnerAccountId string `aws:"EventDataStoreOwnerAccountId,rule=AccountId"`
 }
 
 // GetQueryResultsOutput is the output of GetQueryResults.
 type GetQueryResultsOutput struct {
-	QueryStatus     string                `aws:"QueryStatus,rule=QueryStatus"`
+	QueryStatus     string                `aws:"QueryStatus,own-value"`
 	QueryStatistics *QueryStatistics      `aws:"QueryStatistics"`
 	QueryResultRows [][]map[string]string `aws:"QueryResultRows"`
-	NextToken       string                `aws:"NextToken,rule=PaginationToken"`
+	NextToken       string                `aws:"NextToken,own-value"`
 	ErrorMessage    string                `aws:"ErrorMessage,rule=ErrorMessage"`
 }
 
@@ -569,95 +569,95 @@ type IngestionStatus struct {
 // InsightSelector is the structure InsightSelector.
 type InsightSelector struct {
 	InsightType     string   `aws:"InsightType,rule=InsightType"`
-	EventCategories []string `aws:"EventCategories,rule=SourceEventCategories"`
+	EventCategories []string `aws:"EventCategories,own-value"`
 }
 
 // ListChannelsInput is the input of ListChannels.
 type ListChannelsInput struct {
-	MaxResults *int64 `aws:"MaxResults,rule=ListChannelsMaxResultsCount"`
-	NextToken  string `aws:"NextToken,rule=PaginationToken"`
+	MaxResults *int64 `aws:"MaxResults,own-value"`
+	NextToken  string `aws:"NextToken,own-value"`
 }
 
 // ListChannelsOutput is the output of ListChannels.
 type ListChannelsOutput struct {
 	Channels  []Channel `aws:"Channels"`
-	NextToken string    `aws:"NextToken,rule=PaginationToken"`
+	NextToken string    `aws:"NextToken,own-value"`
 }
 
 // ListDashboardsInput is the input of ListDashboards.
 type ListDashboardsInput struct {
 	NamePrefix string `aws:"NamePrefix,rule=DashboardName"`
 	Type       string `aws:"Type,rule=DashboardType"`
-	NextToken  string `aws:"NextToken,rule=PaginationToken"`
-	MaxResults *int64 `aws:"MaxResults,rule=ListDashboardsMaxResultsCount"`
+	NextToken  string `aws:"NextToken,own-value"`
+	MaxResults *int64 `aws:"MaxResults,own-value"`
 }
 
 // ListDashboardsOutput is the output of ListDashboards.
 type ListDashboardsOutput struct {
 	Dashboards []DashboardDetail `aws:"Dashboards"`
-	NextToken  string            `aws:"NextToken,rule=PaginationToken"`
+	NextToken  string            `aws:"NextToken,own-value"`
 }
 
 // ListEventDataStoresInput is the input of ListEventDataStores.
 type ListEventDataStoresInput struct {
-	NextToken  string `aws:"NextToken,rule=PaginationToken"`
-	MaxResults *int64 `aws:"MaxResults,rule=ListEventDataStoresMaxResultsCount"`
+	NextToken  string `aws:"NextToken,own-value"`
+	MaxResults *int64 `aws:"MaxResults,own-value"`
 }
 
 // ListEventDataStoresOutput is the output of ListEventDataStores.
 type ListEventDataStoresOutput struct {
 	EventDataStores []EventDataStore `aws:"EventDataStores"`
-	NextToken       string           `aws:"NextToken,rule=PaginationToken"`
+	NextToken       string           `aws:"NextToken,own-value"`
 }
 
 // ListImportFailuresInput is the input of ListImportFailures.
 type ListImportFailuresInput struct {
 	ImportId   string `aws:"ImportId,required,rule=UUID"`
-	MaxResults *int64 `aws:"MaxResults,rule=ListImportFailuresMaxResultsCount"`
-	NextToken  string `aws:"NextToken,rule=PaginationToken"`
+	MaxResults *int64 `aws:"MaxResults,own-value"`
+	NextToken  string `aws:"NextToken,own-value"`
 }
 
 // ListImportFailuresOutput is the output of ListImportFailures.
 type ListImportFailuresOutput struct {
 	Failures  []ImportFailureListItem `aws:"Failures"`
-	NextToken string                  `aws:"NextToken,rule=PaginationToken"`
+	NextToken string                  `aws:"NextToken,own-value"`
 }
 
 // ListImportsInput is the input of ListImports.
 type ListImportsInput struct {
-	MaxResults   *int64 `aws:"MaxResults,rule=ListImportsMaxResultsCount"`
-	Destination  string `aws:"Destination,rule=EventDataStoreArn"`
+	MaxResults   *int64 `aws:"MaxResults,own-value"`
+	Destination  string `aws:"Destination,own-value"`
 	ImportStatus string `aws:"ImportStatus,rule=ImportStatus"`
-	NextToken    string `aws:"NextToken,rule=PaginationToken"`
+	NextToken    string `aws:"NextToken,own-value"`
 }
 
 // ListImportsOutput is the output of ListImports.
 type ListImportsOutput struct {
 	Imports   []ImportsListItem `aws:"Imports"`
-	NextToken string            `aws:"NextToken,rule=PaginationToken"`
+	NextToken string            `aws:"NextToken,own-value"`
 }
 
 // ListInsightsDataInput is the input of ListInsightsData.
 type ListInsightsDataInput struct {
-	InsightSource string            `aws:"InsightSource,required,rule=ResourceArn"`
+	InsightSource string            `aws:"InsightSource,required,own-value"`
 	DataType      string            `aws:"DataType,required,rule=ListInsightsDataType"`
 	Dimensions    map[string]string `aws:"Dimensions,rule=ListInsightsDataDimensions"`
 	StartTime     *time.Time        `aws:"StartTime"`
 	EndTime       *time.Time        `aws:"EndTime"`
-	MaxResults    *int64            `aws:"MaxResults,rule=ListInsightsDataMaxResultsCount"`
-	NextToken     string            `aws:"NextToken,rule=PaginationToken"`
+	MaxResults    *int64            `aws:"MaxResults,own-value"`
+	NextToken     string            `aws:"NextToken,own-value"`
 }
 
 // ListInsightsDataOutput is the output of ListInsightsData.
 type ListInsightsDataOutput struct {
 	Events    []Event `aws:"Events"`
-	NextToken string  `aws:"NextToken,rule=PaginationToken"`
+	NextToken string  `aws:"NextToken,own-value"`
 }
 
 // ListInsightsMetricDataInput is the input of ListInsightsMetricData.
 type ListInsightsMetricDataInput struct {
 	TrailName   string     `aws:"TrailName"`
-	EventSource string     `aws:"EventSource,required,rule=EventSource"`
+	EventSource string     `aws:"EventSource,required,own-value"`
 	EventName   string     `aws:"EventName,required,rule=EventName"`
 	InsightType string     `aws:"InsightType,required,rule=InsightType"`
 	ErrorCode   string     `aws:"ErrorCode,rule=ErrorCode"`
@@ -665,20 +665,20 @@ type ListInsightsMetricDataInput struct {
 	EndTime     *time.Time `aws:"EndTime"`
 	Period      *int64     `aws:"Period,rule=InsightsMetricPeriod"`
 	DataType    string     `aws:"DataType,rule=InsightsMetricDataType"`
-	MaxResults  *int64     `aws:"MaxResults,rule=InsightsMetricMaxResults"`
-	NextToken   string     `aws:"NextToken,rule=InsightsMetricNextToken"`
+	MaxResults  *int64     `aws:"MaxResults,own-value"`
+	NextToken   string     `aws:"NextToken,own-value"`
 }
 
 // ListInsightsMetricDataOutput is the output of ListInsightsMetricData.
 type ListInsightsMetricDataOutput struct {
 	TrailARN    string      `aws:"TrailARN"`
-	EventSource string      `aws:"EventSource,rule=EventSource"`
+	EventSource string      `aws:"EventSource,own-value"`
 	EventName   string      `aws:"EventName,rule=EventName"`
 	InsightType string      `aws:"InsightType,rule=InsightType"`
 	ErrorCode   string      `aws:"ErrorCode,rule=ErrorCode"`
 	Timestamps  []time.Time `aws:"Timestamps"`
 	Values      []float64   `aws:"Values"`
-	NextToken   string      `aws:"NextToken,rule=InsightsMetricNextToken"`
+	NextToken   string      `aws:"NextToken,own-value"`
 }
 
 // ListPublicKeysInput is the input of ListPublicKeys.
@@ -696,18 +696,18 @@ type ListPublicKeysOutput struct {
 
 // ListQueriesInput is the input of ListQueries.
 type ListQueriesInput struct {
-	EventDataStore string     `aws:"EventDataStore,required,rule=EventDataStoreArn"`
-	NextToken      string     `aws:"NextToken,rule=PaginationToken"`
-	MaxResults     *int64     `aws:"MaxResults,rule=ListQueriesMaxResultsCount"`
+	EventDataStore string     `aws:"EventDataStore,required,own-value"`
+	NextToken      string     `aws:"NextToken,own-value"`
+	MaxResults     *int64     `aws:"MaxResults,own-value"`
 	StartTime      *time.Time `aws:"StartTime"`
 	EndTime        *time.Time `aws:"EndTime"`
-	QueryStatus    string     `aws:"QueryStatus,rule=QueryStatus"`
+	QueryStatus    string     `aws:"QueryStatus,own-value"`
 }
 
 // ListQueriesOutput is the output of ListQueries.
 type ListQueriesOutput struct {
 	Queries   []Query `aws:"Queries"`
-	NextToken string  `aws:"NextToken,rule=PaginationToken"`
+	NextToken string  `aws:"NextToken,own-value"`
 }
 
 // ListTagsInput is the input of ListTags.
@@ -744,8 +744,8 @@ type LookupEventsInput struct {
 	LookupAttributes []LookupAttribute `aws:"LookupAttributes"`
 	StartTime        *time.Time        `aws:"StartTime"`
 	EndTime          *time.Time        `aws:"EndTime"`
-	EventCategory    string            `aws:"EventCategory,rule=EventCategory"`
-	MaxResults       *int64            `aws:"MaxResults,rule=MaxResults"`
+	EventCategory    string            `aws:"EventCategory,own-value"`
+	MaxResults       *int64            `aws:"MaxResults,own-value"`
 	NextToken        string            `aws:"NextToken"`
 }
 
@@ -781,7 +781,7 @@ type PutEventConfigurationInput struct {
 // PutEventConfigurationOutput is the output of PutEventConfiguration.
 type PutEventConfigurationOutput struct {
 	TrailARN                  string                     `aws:"TrailARN"`
-	EventDataStoreArn         string                     `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
+	EventDataStoreArn         string                     `aws:"EventDataStoreArn,own-value"`
 	MaxEventSize              string                     `aws:"MaxEventSize,rule=MaxEventSize"`
 	ContextKeySelectors       []ContextKeySelector       `aws:"ContextKeySelectors,rule=ContextKeySelectors"`
 	AggregationConfigurations []AggregationConfiguration `aws:"AggregationConfigurations,rule=AggregationConfigurations"`
@@ -805,16 +805,16 @@ type PutEventSelectorsOutput struct {
 type PutInsightSelectorsInput struct {
 	TrailName           string            `aws:"TrailName"`
 	InsightSelectors    []InsightSelector `aws:"InsightSelectors,required"`
-	EventDataStore      string            `aws:"EventDataStore,rule=EventDataStoreArn"`
-	InsightsDestination string            `aws:"InsightsDestination,rule=EventDataStoreArn"`
+	EventDataStore      string            `aws:"EventDataStore,own-value"`
+	InsightsDestination string            `aws:"InsightsDestination,own-value"`
 }
 
 // PutInsightSelectorsOutput is the output of PutInsightSelectors.
 type PutInsightSelectorsOutput struct {
 	TrailARN            string            `aws:"TrailARN"`
 	InsightSelectors    []InsightSelector `aws:"InsightSelectors"`
-	EventDataStoreArn   string            `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
-	InsightsDestination string            `aws:"InsightsDestination,rule=EventDataStoreArn"`
+	EventDataStoreArn   string            `aws:"EventDataStoreArn,own-value"`
+	InsightsDestination string            `aws:"InsightsDestination,own-value"`
 }
 
 // PutResourcePolicyInput is the input of PutResourcePolicy.
@@ -833,7 +833,7 @@ type PutResourcePolicyOutput struct {
 // Query is the structure Query.
 type Query struct {
 	QueryId      string     `aws:"QueryId,rule=UUID"`
-	QueryStatus  string     `aws:"QueryStatus,rule=QueryStatus"`
+	QueryStatus  string     `aws:"QueryStatus,own-value"`
 	CreationTime *time.Time `aws:"CreationTime"`
 }
 
@@ -887,7 +887,7 @@ type RemoveTagsOutput struct {
 
 // RequestWidget is the structure RequestWidget.
 type RequestWidget struct {
-	QueryStatement  string            `aws:"QueryStatement,required,rule=QueryStatement"`
+	QueryStatement  string            `aws:"QueryStatement,required,own-value"`
 	QueryParameters []string          `aws:"QueryParameters,rule=QueryParameters"`
 	ViewProperties  map[string]string `aws:"ViewProperties,required,rule=ViewPropertiesMap"`
 }
@@ -906,14 +906,14 @@ type ResourceTag struct {
 
 // RestoreEventDataStoreInput is the input of RestoreEventDataStore.
 type RestoreEventDataStoreInput struct {
-	EventDataStore string `aws:"EventDataStore,required,rule=EventDataStoreArn"`
+	EventDataStore string `aws:"EventDataStore,required,own-value"`
 }
 
 // RestoreEventDataStoreOutput is the output of RestoreEventDataStore.
 type RestoreEventDataStoreOutput struct {
-	EventDataStoreArn            string                  `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
+	EventDataStoreArn            string                  `aws:"EventDataStoreArn,own-value"`
 	Name                         string                  `aws:"Name,rule=EventDataStoreName"`
-	Status                       string                  `aws:"Status,rule=EventDataStoreStatus"`
+	Status                       string                  `aws:"Status,own-value"`
 	AdvancedEventSelectors       []AdvancedEventSelector `aws:"AdvancedEventSelectors"`
 	MultiRegionEnabled           *bool                   `aws:"MultiRegionEnabled"`
 	OrganizationEnabled          *bool                   `aws:"OrganizationEnabled"`
@@ -921,7 +921,7 @@ type RestoreEventDataStoreOutput struct {
 	TerminationProtectionEnabled *bool                   `aws:"TerminationProtectionEnabled"`
 	CreatedTimestamp             *time.Time              `aws:"CreatedTimestamp"`
 	UpdatedTimestamp             *time.Time              `aws:"UpdatedTimestamp"`
-	KmsKeyId                     string                  `aws:"KmsKeyId,rule=EventDataStoreKmsKeyId"`
+	KmsKeyId                     string                  `aws:"KmsKeyId,own-value"`
 	BillingMode                  string                  `aws:"BillingMode,rule=BillingMode"`
 }
 
@@ -935,14 +935,14 @@ type S3ImportSource struct {
 // SearchSampleQueriesInput is the input of SearchSampleQueries.
 type SearchSampleQueriesInput struct {
 	SearchPhrase string `aws:"SearchPhrase,required,rule=SearchSampleQueriesSearchPhrase"`
-	MaxResults   *int64 `aws:"MaxResults,rule=SearchSampleQueriesMaxResults"`
-	NextToken    string `aws:"NextToken,rule=PaginationToken"`
+	MaxResults   *int64 `aws:"MaxResults,own-value"`
+	NextToken    string `aws:"NextToken,own-value"`
 }
 
 // SearchSampleQueriesOutput is the output of SearchSampleQueries.
 type SearchSampleQueriesOutput struct {
 	SearchResults []SearchSampleQueriesSearchResult `aws:"SearchResults"`
-	NextToken     string                            `aws:"NextToken,rule=PaginationToken"`
+	NextToken     string                            `aws:"NextToken,own-value"`
 }
 
 // SearchSampleQueriesSearchResult is the structure SearchSampleQueriesSearchResult.
@@ -972,7 +972,7 @@ type StartDashboardRefreshOutput struct {
 
 // StartEventDataStoreIngestionInput is the input of StartEventDataStoreIngestion.
 type StartEventDataStoreIngestionInput struct {
-	EventDataStore string `aws:"EventDataStore,required,rule=EventDataStoreArn"`
+	EventDataStore string `aws:"EventDataStore,required,own-value"`
 }
 
 // StartEventDataStoreIngestionOutput is the output of StartEventDataStoreIngestion.
@@ -1011,7 +1011,7 @@ type StartLoggingOutput struct {
 
 // StartQueryInput is the input of StartQuery.
 type StartQueryInput struct {
-	QueryStatement               string   `aws:"QueryStatement,rule=QueryStatement"`
+	QueryStatement               string   `aws:"QueryStatement,own-value"`
 	DeliveryS3Uri                string   `aws:"DeliveryS3Uri,rule=DeliveryS3Uri"`
 	QueryAlias                   string   `aws:"QueryAlias,rule=QueryAlias"`
 	QueryParameters              []string `aws:"QueryParameters,rule=QueryParameters"`
@@ -1026,7 +1026,7 @@ type StartQueryOutput struct {
 
 // StopEventDataStoreIngestionInput is the input of StopEventDataStoreIngestion.
 type StopEventDataStoreIngestionInput struct {
-	EventDataStore string `aws:"EventDataStore,required,rule=EventDataStoreArn"`
+	EventDataStore string `aws:"EventDataStore,required,own-value"`
 }
 
 // StopEventDataStoreIngestionOutput is the output of StopEventDataStoreIngestion.
@@ -1095,16 +1095,16 @@ type TrailInfo struct {
 
 // UpdateChannelInput is the input of UpdateChannel.
 type UpdateChannelInput struct {
-	Channel      string        `aws:"Channel,required,rule=ChannelArn"`
+	Channel      string        `aws:"Channel,required,own-value"`
 	Destinations []Destination `aws:"Destinations,rule=Destinations"`
 	Name         string        `aws:"Name,rule=ChannelName"`
 }
 
 // UpdateChannelOutput is the output of UpdateChannel.
 type UpdateChannelOutput struct {
-	ChannelArn   string        `aws:"ChannelArn,rule=ChannelArn"`
+	ChannelArn   string        `aws:"ChannelArn,own-value"`
 	Name         string        `aws:"Name,rule=ChannelName"`
-	Source       string        `aws:"Source,rule=Source"`
+	Source       string        `aws:"Source,own-value"`
 	Destinations []Destination `aws:"Destinations,rule=Destinations"`
 }
 
@@ -1130,22 +1130,22 @@ type UpdateDashboardOutput struct {
 
 // UpdateEventDataStoreInput is the input of UpdateEventDataStore.
 type UpdateEventDataStoreInput struct {
-	EventDataStore               string                  `aws:"EventDataStore,required,rule=EventDataStoreArn"`
+	EventDataStore               string                  `aws:"EventDataStore,required,own-value"`
 	Name                         string                  `aws:"Name,rule=EventDataStoreName"`
 	AdvancedEventSelectors       []AdvancedEventSelector `aws:"AdvancedEventSelectors"`
 	MultiRegionEnabled           *bool                   `aws:"MultiRegionEnabled"`
 	OrganizationEnabled          *bool                   `aws:"OrganizationEnabled"`
 	RetentionPeriod              *int64                  `aws:"RetentionPeriod,rule=RetentionPeriod"`
 	TerminationProtectionEnabled *bool                   `aws:"TerminationProtectionEnabled"`
-	KmsKeyId                     string                  `aws:"KmsKeyId,rule=EventDataStoreKmsKeyId"`
+	KmsKeyId                     string                  `aws:"KmsKeyId,own-value"`
 	BillingMode                  string                  `aws:"BillingMode,rule=BillingMode"`
 }
 
 // UpdateEventDataStoreOutput is the output of UpdateEventDataStore.
 type UpdateEventDataStoreOutput struct {
-	EventDataStoreArn            string                  `aws:"EventDataStoreArn,rule=EventDataStoreArn"`
+	EventDataStoreArn            string                  `aws:"EventDataStoreArn,own-value"`
 	Name                         string                  `aws:"Name,rule=EventDataStoreName"`
-	Status                       string                  `aws:"Status,rule=EventDataStoreStatus"`
+	Status                       string                  `aws:"Status,own-value"`
 	AdvancedEventSelectors       []AdvancedEventSelector `aws:"AdvancedEventSelectors"`
 	MultiRegionEnabled           *bool                   `aws:"MultiRegionEnabled"`
 	OrganizationEnabled          *bool                   `aws:"OrganizationEnabled"`
@@ -1153,7 +1153,7 @@ type UpdateEventDataStoreOutput struct {
 	TerminationProtectionEnabled *bool                   `aws:"TerminationProtectionEnabled"`
 	CreatedTimestamp             *time.Time              `aws:"CreatedTimestamp"`
 	UpdatedTimestamp             *time.Time              `aws:"UpdatedTimestamp"`
-	KmsKeyId                     string                  `aws:"KmsKeyId,rule=EventDataStoreKmsKeyId"`
+	KmsKeyId                     string                  `aws:"KmsKeyId,own-value"`
 	BillingMode                  string                  `aws:"BillingMode,rule=BillingMode"`
 	FederationStatus             string                  `aws:"FederationStatus,rule=FederationStatus"`
 	FederationRoleArn            string                  `aws:"FederationRoleArn,rule=FederationRoleArn"`
@@ -1194,7 +1194,7 @@ type UpdateTrailOutput struct {
 // Widget is the structure Widget.
 type Widget struct {
 	QueryAlias      string            `aws:"QueryAlias,rule=QueryAlias"`
-	QueryStatement  string            `aws:"QueryStatement,rule=QueryStatement"`
+	QueryStatement  string            `aws:"QueryStatement,own-value"`
 	QueryParameters []string          `aws:"QueryParameters,rule=QueryParameters"`
 	ViewProperties  map[string]string `aws:"ViewProperties,rule=ViewPropertiesMap"`
 }

@@ -8,14 +8,14 @@ import "time"
 // Approval is the structure Approval.
 type Approval struct {
 	UserArn       string `aws:"userArn"`
-	ApprovalState string `aws:"approvalState,rule=ApprovalState"`
+	ApprovalState string `aws:"approvalState,own-value"`
 }
 
 // ApprovalRule is the structure ApprovalRule.
 type ApprovalRule struct {
 	ApprovalRuleId             string                      `aws:"approvalRuleId"`
-	ApprovalRuleName           string                      `aws:"approvalRuleName,rule=ApprovalRuleName"`
-	ApprovalRuleContent        string                      `aws:"approvalRuleContent,rule=ApprovalRuleContent"`
+	ApprovalRuleName           string                      `aws:"approvalRuleName,own-value"`
+	ApprovalRuleContent        string                      `aws:"approvalRuleContent,own-value"`
 	RuleContentSha256          string                      `aws:"ruleContentSha256"`
 	LastModifiedDate           *time.Time                  `aws:"lastModifiedDate"`
 	CreationDate               *time.Time                  `aws:"creationDate"`
@@ -25,23 +25,23 @@ type ApprovalRule struct {
 
 // ApprovalRuleEventMetadata is the structure ApprovalRuleEventMetadata.
 type ApprovalRuleEventMetadata struct {
-	ApprovalRuleName    string `aws:"approvalRuleName,rule=ApprovalRuleName"`
+	ApprovalRuleName    string `aws:"approvalRuleName,own-value"`
 	ApprovalRuleId      string `aws:"approvalRuleId"`
-	ApprovalRuleContent string `aws:"approvalRuleContent,rule=ApprovalRuleContent"`
+	ApprovalRuleContent string `aws:"approvalRuleContent,own-value"`
 }
 
 // ApprovalRuleOverriddenEventMetadata is the structure ApprovalRuleOverriddenEventMetadata.
 type ApprovalRuleOverriddenEventMetadata struct {
 	RevisionId     string `aws:"revisionId"`
-	OverrideStatus string `aws:"overrideStatus,rule=OverrideStatus"`
+	OverrideStatus string `aws:"overrideStatus,own-value"`
 }
 
 // ApprovalRuleTemplate is the structure ApprovalRuleTemplate.
 type ApprovalRuleTemplate struct {
 	ApprovalRuleTemplateId          string     `aws:"approvalRuleTemplateId"`
-	ApprovalRuleTemplateName        string     `aws:"approvalRuleTemplateName,rule=ApprovalRuleTemplateName"`
-	ApprovalRuleTemplateDescription string     `aws:"approvalRuleTemplateDescription,rule=ApprovalRuleTemplateDescription"`
-	ApprovalRuleTemplateContent     string     `aws:"approvalRuleTemplateContent,rule=ApprovalRuleTemplateContent"`
+	ApprovalRuleTemplateName        string     `aws:"approvalRuleTemplateName,own-value"`
+	ApprovalRuleTemplateDescription string     `aws:"approvalRuleTemplateDescription,own-value"`
+	ApprovalRuleTemplateContent     string     `aws:"approvalRuleTemplateContent,own-value"`
 	RuleContentSha256               string     `aws:"ruleContentSha256"`
 	LastModifiedDate                *time.Time `aws:"lastModifiedDate"`
 	CreationDate                    *time.Time `aws:"creationDate"`
@@ -51,13 +51,13 @@ type ApprovalRuleTemplate struct {
 // ApprovalStateChangedEventMetadata is the structure ApprovalStateChangedEventMetadata.
 type ApprovalStateChangedEventMetadata struct {
 	RevisionId     string `aws:"revisionId"`
-	ApprovalStatus string `aws:"approvalStatus,rule=ApprovalState"`
+	ApprovalStatus string `aws:"approvalStatus,own-value"`
 }
 
 // AssociateApprovalRuleTemplateWithRepositoryInput is the input of AssociateApprovalRuleTemplateWithRepository.
 type AssociateApprovalRuleTemplateWithRepositoryInput struct {
-	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
-	RepositoryName           string `aws:"repositoryName,required,rule=RepositoryName"`
+	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,own-required,own-value"`
+	RepositoryName           string `aws:"repositoryName,required,own-required,own-value"`
 }
 
 // AssociateApprovalRuleTemplateWithRepositoryOutput is the output of AssociateApprovalRuleTemplateWithRepository.
@@ -65,41 +65,41 @@ type AssociateApprovalRuleTemplateWithRepositoryOutput struct{}
 
 // BatchAssociateApprovalRuleTemplateWithRepositoriesError is the structure BatchAssociateApprovalRuleTemplateWithRepositoriesError.
 type BatchAssociateApprovalRuleTemplateWithRepositoriesError struct {
-	RepositoryName string `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,own-value"`
 	ErrorCode      string `aws:"errorCode"`
 	ErrorMessage   string `aws:"errorMessage"`
 }
 
 // BatchAssociateApprovalRuleTemplateWithRepositoriesInput is the input of BatchAssociateApprovalRuleTemplateWithRepositories.
 type BatchAssociateApprovalRuleTemplateWithRepositoriesInput struct {
-	ApprovalRuleTemplateName string   `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
-	RepositoryNames          []string `aws:"repositoryNames,required,rule=RepositoryNameList"`
+	ApprovalRuleTemplateName string   `aws:"approvalRuleTemplateName,required,own-required,own-value"`
+	RepositoryNames          []string `aws:"repositoryNames,required,own-required,own-value"`
 }
 
 // BatchAssociateApprovalRuleTemplateWithRepositoriesOutput is the output of BatchAssociateApprovalRuleTemplateWithRepositories.
 type BatchAssociateApprovalRuleTemplateWithRepositoriesOutput struct {
-	AssociatedRepositoryNames []string                                                  `aws:"associatedRepositoryNames,required,rule=RepositoryNameList"`
+	AssociatedRepositoryNames []string                                                  `aws:"associatedRepositoryNames,required,own-required,own-value"`
 	Errors                    []BatchAssociateApprovalRuleTemplateWithRepositoriesError `aws:"errors,required"`
 }
 
 // BatchDescribeMergeConflictsError is the structure BatchDescribeMergeConflictsError.
 type BatchDescribeMergeConflictsError struct {
-	FilePath      string `aws:"filePath,required"`
+	FilePath      string `aws:"filePath,required,own-required"`
 	ExceptionName string `aws:"exceptionName,required"`
 	Message       string `aws:"message,required"`
 }
 
 // BatchDescribeMergeConflictsInput is the input of BatchDescribeMergeConflicts.
 type BatchDescribeMergeConflictsInput struct {
-	RepositoryName             string   `aws:"repositoryName,required,rule=RepositoryName"`
-	DestinationCommitSpecifier string   `aws:"destinationCommitSpecifier,required"`
-	SourceCommitSpecifier      string   `aws:"sourceCommitSpecifier,required"`
-	MergeOption                string   `aws:"mergeOption,required,rule=MergeOptionTypeEnum"`
+	RepositoryName             string   `aws:"repositoryName,required,own-required,own-value"`
+	DestinationCommitSpecifier string   `aws:"destinationCommitSpecifier,required,own-required"`
+	SourceCommitSpecifier      string   `aws:"sourceCommitSpecifier,required,own-required"`
+	MergeOption                string   `aws:"mergeOption,required,own-required,own-value"`
 	MaxMergeHunks              *int64   `aws:"maxMergeHunks"`
 	MaxConflictFiles           *int64   `aws:"maxConflictFiles"`
 	FilePaths                  []string `aws:"filePaths"`
-	ConflictDetailLevel        string   `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
-	ConflictResolutionStrategy string   `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	ConflictDetailLevel        string   `aws:"conflictDetailLevel,own-value"`
+	ConflictResolutionStrategy string   `aws:"conflictResolutionStrategy,own-value"`
 	NextToken                  string   `aws:"nextToken"`
 }
 
@@ -108,27 +108,27 @@ type BatchDescribeMergeConflictsOutput struct {
 	Conflicts           []Conflict                         `aws:"conflicts,required"`
 	NextToken           string                             `aws:"nextToken"`
 	Errors              []BatchDescribeMergeConflictsError `aws:"errors"`
-	DestinationCommitId string                             `aws:"destinationCommitId,required"`
-	SourceCommitId      string                             `aws:"sourceCommitId,required"`
+	DestinationCommitId string                             `aws:"destinationCommitId,required,own-required"`
+	SourceCommitId      string                             `aws:"sourceCommitId,required,own-required"`
 	BaseCommitId        string                             `aws:"baseCommitId"`
 }
 
 // BatchDisassociateApprovalRuleTemplateFromRepositoriesError is the structure BatchDisassociateApprovalRuleTemplateFromRepositoriesError.
 type BatchDisassociateApprovalRuleTemplateFromRepositoriesError struct {
-	RepositoryName string `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,own-value"`
 	ErrorCode      string `aws:"errorCode"`
 	ErrorMessage   string `aws:"errorMessage"`
 }
 
 // BatchDisassociateApprovalRuleTemplateFromRepositoriesInput is the input of BatchDisassociateApprovalRuleTemplateFromRepositories.
 type BatchDisassociateApprovalRuleTemplateFromRepositoriesInput struct {
-	ApprovalRuleTemplateName string   `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
-	RepositoryNames          []string `aws:"repositoryNames,required,rule=RepositoryNameList"`
+	ApprovalRuleTemplateName string   `aws:"approvalRuleTemplateName,required,own-required,own-value"`
+	RepositoryNames          []string `aws:"repositoryNames,required,own-required,own-value"`
 }
 
 // BatchDisassociateApprovalRuleTemplateFromRepositoriesOutput is the output of BatchDisassociateApprovalRuleTemplateFromRepositories.
 type BatchDisassociateApprovalRuleTemplateFromRepositoriesOutput struct {
-	DisassociatedRepositoryNames []string                                                     `aws:"disassociatedRepositoryNames,required,rule=RepositoryNameList"`
+	DisassociatedRepositoryNames []string                                                     `aws:"disassociatedRepositoryNames,required,own-required,own-value"`
 	Errors                       []BatchDisassociateApprovalRuleTemplateFromRepositoriesError `aws:"errors,required"`
 }
 
@@ -141,8 +141,8 @@ type BatchGetCommitsError struct {
 
 // BatchGetCommitsInput is the input of BatchGetCommits.
 type BatchGetCommitsInput struct {
-	CommitIds      []string `aws:"commitIds,required"`
-	RepositoryName string   `aws:"repositoryName,required,rule=RepositoryName"`
+	CommitIds      []string `aws:"commitIds,required,own-required"`
+	RepositoryName string   `aws:"repositoryName,required,own-required,own-value"`
 }
 
 // BatchGetCommitsOutput is the output of BatchGetCommits.
@@ -154,14 +154,14 @@ type BatchGetCommitsOutput struct {
 // BatchGetRepositoriesError is the structure BatchGetRepositoriesError.
 type BatchGetRepositoriesError struct {
 	RepositoryId   string `aws:"repositoryId"`
-	RepositoryName string `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,own-value"`
 	ErrorCode      string `aws:"errorCode,rule=BatchGetRepositoriesErrorCodeEnum"`
 	ErrorMessage   string `aws:"errorMessage"`
 }
 
 // BatchGetRepositoriesInput is the input of BatchGetRepositories.
 type BatchGetRepositoriesInput struct {
-	RepositoryNames []string `aws:"repositoryNames,required,rule=RepositoryNameList"`
+	RepositoryNames []string `aws:"repositoryNames,required,own-required,own-value"`
 }
 
 // BatchGetRepositoriesOutput is the output of BatchGetRepositories.
@@ -180,7 +180,7 @@ type BlobMetadata struct {
 
 // BranchInfo is the structure BranchInfo.
 type BranchInfo struct {
-	BranchName string `aws:"branchName,rule=BranchName"`
+	BranchName string `aws:"branchName,own-value"`
 	CommitId   string `aws:"commitId"`
 }
 
@@ -200,7 +200,7 @@ type Comment struct {
 
 // CommentsForComparedCommit is the structure CommentsForComparedCommit.
 type CommentsForComparedCommit struct {
-	RepositoryName string    `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName string    `aws:"repositoryName,own-value"`
 	BeforeCommitId string    `aws:"beforeCommitId"`
 	AfterCommitId  string    `aws:"afterCommitId"`
 	BeforeBlobId   string    `aws:"beforeBlobId"`
@@ -212,7 +212,7 @@ type CommentsForComparedCommit struct {
 // CommentsForPullRequest is the structure CommentsForPullRequest.
 type CommentsForPullRequest struct {
 	PullRequestId  string    `aws:"pullRequestId"`
-	RepositoryName string    `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName string    `aws:"repositoryName,own-value"`
 	BeforeCommitId string    `aws:"beforeCommitId"`
 	AfterCommitId  string    `aws:"afterCommitId"`
 	BeforeBlobId   string    `aws:"beforeBlobId"`
@@ -261,9 +261,9 @@ type ConflictResolution struct {
 
 // CreateApprovalRuleTemplateInput is the input of CreateApprovalRuleTemplate.
 type CreateApprovalRuleTemplateInput struct {
-	ApprovalRuleTemplateName        string `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
-	ApprovalRuleTemplateContent     string `aws:"approvalRuleTemplateContent,required,rule=ApprovalRuleTemplateContent"`
-	ApprovalRuleTemplateDescription string `aws:"approvalRuleTemplateDescription,rule=ApprovalRuleTemplateDescription"`
+	ApprovalRuleTemplateName        string `aws:"approvalRuleTemplateName,required,own-required,own-value"`
+	ApprovalRuleTemplateContent     string `aws:"approvalRuleTemplateContent,required,own-required,own-value"`
+	ApprovalRuleTemplateDescription string `aws:"approvalRuleTemplateDescription,own-value"`
 }
 
 // CreateApprovalRuleTemplateOutput is the output of CreateApprovalRuleTemplate.
@@ -273,9 +273,9 @@ type CreateApprovalRuleTemplateOutput struct {
 
 // CreateBranchInput is the input of CreateBranch.
 type CreateBranchInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
-	BranchName     string `aws:"branchName,required,rule=BranchName"`
-	CommitId       string `aws:"commitId,required"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
+	BranchName     string `aws:"branchName,required,own-required,own-value"`
+	CommitId       string `aws:"commitId,required,own-required"`
 }
 
 // CreateBranchOutput is the output of CreateBranch.
@@ -283,8 +283,8 @@ type CreateBranchOutput struct{}
 
 // CreateCommitInput is the input of CreateCommit.
 type CreateCommitInput struct {
-	RepositoryName   string             `aws:"repositoryName,required,rule=RepositoryName"`
-	BranchName       string             `aws:"branchName,required,rule=BranchName"`
+	RepositoryName   string             `aws:"repositoryName,required,own-required,own-value"`
+	BranchName       string             `aws:"branchName,required,own-required,own-value"`
 	ParentCommitId   string             `aws:"parentCommitId"`
 	AuthorName       string             `aws:"authorName"`
 	Email            string             `aws:"email"`
@@ -306,9 +306,9 @@ type CreateCommitOutput struct {
 
 // CreatePullRequestApprovalRuleInput is the input of CreatePullRequestApprovalRule.
 type CreatePullRequestApprovalRuleInput struct {
-	PullRequestId       string `aws:"pullRequestId,required"`
-	ApprovalRuleName    string `aws:"approvalRuleName,required,rule=ApprovalRuleName"`
-	ApprovalRuleContent string `aws:"approvalRuleContent,required,rule=ApprovalRuleContent"`
+	PullRequestId       string `aws:"pullRequestId,required,own-required"`
+	ApprovalRuleName    string `aws:"approvalRuleName,required,own-required,own-value"`
+	ApprovalRuleContent string `aws:"approvalRuleContent,required,own-required,own-value"`
 }
 
 // CreatePullRequestApprovalRuleOutput is the output of CreatePullRequestApprovalRule.
@@ -318,9 +318,9 @@ type CreatePullRequestApprovalRuleOutput struct {
 
 // CreatePullRequestInput is the input of CreatePullRequest.
 type CreatePullRequestInput struct {
-	Title              string   `aws:"title,required,rule=Title"`
-	Description        string   `aws:"description,rule=Description"`
-	Targets            []Target `aws:"targets,required"`
+	Title              string   `aws:"title,required,own-required,own-value"`
+	Description        string   `aws:"description,own-value"`
+	Targets            []Target `aws:"targets,required,own-required"`
 	ClientRequestToken string   `aws:"clientRequestToken,token"`
 }
 
@@ -331,9 +331,9 @@ type CreatePullRequestOutput struct {
 
 // CreateRepositoryInput is the input of CreateRepository.
 type CreateRepositoryInput struct {
-	RepositoryName        string            `aws:"repositoryName,required,rule=RepositoryName"`
-	RepositoryDescription string            `aws:"repositoryDescription,rule=RepositoryDescription"`
-	Tags                  map[string]string `aws:"tags,rule=TagsMap"`
+	RepositoryName        string            `aws:"repositoryName,required,own-required,own-value"`
+	RepositoryDescription string            `aws:"repositoryDescription,own-value"`
+	Tags                  map[string]string `aws:"tags,own-value"`
 	KmsKeyId              string            `aws:"kmsKeyId,rule=KmsKeyId"`
 }
 
@@ -344,12 +344,12 @@ type CreateRepositoryOutput struct {
 
 // CreateUnreferencedMergeCommitInput is the input of CreateUnreferencedMergeCommit.
 type CreateUnreferencedMergeCommitInput struct {
-	RepositoryName             string              `aws:"repositoryName,required,rule=RepositoryName"`
-	SourceCommitSpecifier      string              `aws:"sourceCommitSpecifier,required"`
-	DestinationCommitSpecifier string              `aws:"destinationCommitSpecifier,required"`
-	MergeOption                string              `aws:"mergeOption,required,rule=MergeOptionTypeEnum"`
-	ConflictDetailLevel        string              `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
-	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	RepositoryName             string              `aws:"repositoryName,required,own-required,own-value"`
+	SourceCommitSpecifier      string              `aws:"sourceCommitSpecifier,required,own-required"`
+	DestinationCommitSpecifier string              `aws:"destinationCommitSpecifier,required,own-required"`
+	MergeOption                string              `aws:"mergeOption,required,own-required,own-value"`
+	ConflictDetailLevel        string              `aws:"conflictDetailLevel,own-value"`
+	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,own-value"`
 	AuthorName                 string              `aws:"authorName"`
 	Email                      string              `aws:"email"`
 	CommitMessage              string              `aws:"commitMessage"`
@@ -365,7 +365,7 @@ type CreateUnreferencedMergeCommitOutput struct {
 
 // DeleteApprovalRuleTemplateInput is the input of DeleteApprovalRuleTemplate.
 type DeleteApprovalRuleTemplateInput struct {
-	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
+	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,own-required,own-value"`
 }
 
 // DeleteApprovalRuleTemplateOutput is the output of DeleteApprovalRuleTemplate.
@@ -375,8 +375,8 @@ type DeleteApprovalRuleTemplateOutput struct {
 
 // DeleteBranchInput is the input of DeleteBranch.
 type DeleteBranchInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
-	BranchName     string `aws:"branchName,required,rule=BranchName"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
+	BranchName     string `aws:"branchName,required,own-required,own-value"`
 }
 
 // DeleteBranchOutput is the output of DeleteBranch.
@@ -386,7 +386,7 @@ type DeleteBranchOutput struct {
 
 // DeleteCommentContentInput is the input of DeleteCommentContent.
 type DeleteCommentContentInput struct {
-	CommentId string `aws:"commentId,required"`
+	CommentId string `aws:"commentId,required,own-required"`
 }
 
 // DeleteCommentContentOutput is the output of DeleteCommentContent.
@@ -396,15 +396,15 @@ type DeleteCommentContentOutput struct {
 
 // DeleteFileEntry is the structure DeleteFileEntry.
 type DeleteFileEntry struct {
-	FilePath string `aws:"filePath,required"`
+	FilePath string `aws:"filePath,required,own-required"`
 }
 
 // DeleteFileInput is the input of DeleteFile.
 type DeleteFileInput struct {
-	RepositoryName   string `aws:"repositoryName,required,rule=RepositoryName"`
-	BranchName       string `aws:"branchName,required,rule=BranchName"`
-	FilePath         string `aws:"filePath,required"`
-	ParentCommitId   string `aws:"parentCommitId,required"`
+	RepositoryName   string `aws:"repositoryName,required,own-required,own-value"`
+	BranchName       string `aws:"branchName,required,own-required,own-value"`
+	FilePath         string `aws:"filePath,required,own-required"`
+	ParentCommitId   string `aws:"parentCommitId,required,own-required"`
 	KeepEmptyFolders *bool  `aws:"keepEmptyFolders"`
 	CommitMessage    string `aws:"commitMessage"`
 	Name             string `aws:"name"`
@@ -413,16 +413,16 @@ type DeleteFileInput struct {
 
 // DeleteFileOutput is the output of DeleteFile.
 type DeleteFileOutput struct {
-	CommitId string `aws:"commitId,required"`
-	BlobId   string `aws:"blobId,required"`
+	CommitId string `aws:"commitId,required,own-required"`
+	BlobId   string `aws:"blobId,required,own-required"`
 	TreeId   string `aws:"treeId,required"`
-	FilePath string `aws:"filePath,required"`
+	FilePath string `aws:"filePath,required,own-required"`
 }
 
 // DeletePullRequestApprovalRuleInput is the input of DeletePullRequestApprovalRule.
 type DeletePullRequestApprovalRuleInput struct {
-	PullRequestId    string `aws:"pullRequestId,required"`
-	ApprovalRuleName string `aws:"approvalRuleName,required,rule=ApprovalRuleName"`
+	PullRequestId    string `aws:"pullRequestId,required,own-required"`
+	ApprovalRuleName string `aws:"approvalRuleName,required,own-required,own-value"`
 }
 
 // DeletePullRequestApprovalRuleOutput is the output of DeletePullRequestApprovalRule.
@@ -432,7 +432,7 @@ type DeletePullRequestApprovalRuleOutput struct {
 
 // DeleteRepositoryInput is the input of DeleteRepository.
 type DeleteRepositoryInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
 }
 
 // DeleteRepositoryOutput is the output of DeleteRepository.
@@ -442,14 +442,14 @@ type DeleteRepositoryOutput struct {
 
 // DescribeMergeConflictsInput is the input of DescribeMergeConflicts.
 type DescribeMergeConflictsInput struct {
-	RepositoryName             string `aws:"repositoryName,required,rule=RepositoryName"`
-	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required"`
-	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required"`
-	MergeOption                string `aws:"mergeOption,required,rule=MergeOptionTypeEnum"`
+	RepositoryName             string `aws:"repositoryName,required,own-required,own-value"`
+	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required,own-required"`
+	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required,own-required"`
+	MergeOption                string `aws:"mergeOption,required,own-required,own-value"`
 	MaxMergeHunks              *int64 `aws:"maxMergeHunks"`
-	FilePath                   string `aws:"filePath,required"`
-	ConflictDetailLevel        string `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
-	ConflictResolutionStrategy string `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	FilePath                   string `aws:"filePath,required,own-required"`
+	ConflictDetailLevel        string `aws:"conflictDetailLevel,own-value"`
+	ConflictResolutionStrategy string `aws:"conflictResolutionStrategy,own-value"`
 	NextToken                  string `aws:"nextToken"`
 }
 
@@ -458,15 +458,15 @@ type DescribeMergeConflictsOutput struct {
 	ConflictMetadata    *ConflictMetadata `aws:"conflictMetadata,required"`
 	MergeHunks          []MergeHunk       `aws:"mergeHunks,required"`
 	NextToken           string            `aws:"nextToken"`
-	DestinationCommitId string            `aws:"destinationCommitId,required"`
-	SourceCommitId      string            `aws:"sourceCommitId,required"`
+	DestinationCommitId string            `aws:"destinationCommitId,required,own-required"`
+	SourceCommitId      string            `aws:"sourceCommitId,required,own-required"`
 	BaseCommitId        string            `aws:"baseCommitId"`
 }
 
 // DescribePullRequestEventsInput is the input of DescribePullRequestEvents.
 type DescribePullRequestEventsInput struct {
-	PullRequestId        string `aws:"pullRequestId,required"`
-	PullRequestEventType string `aws:"pullRequestEventType,rule=PullRequestEventType"`
+	PullRequestId        string `aws:"pullRequestId,required,own-required"`
+	PullRequestEventType string `aws:"pullRequestEventType,own-value"`
 	ActorArn             string `aws:"actorArn"`
 	NextToken            string `aws:"nextToken"`
 	MaxResults           *int64 `aws:"maxResults"`
@@ -487,8 +487,8 @@ type Difference struct {
 
 // DisassociateApprovalRuleTemplateFromRepositoryInput is the input of DisassociateApprovalRuleTemplateFromRepository.
 type DisassociateApprovalRuleTemplateFromRepositoryInput struct {
-	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
-	RepositoryName           string `aws:"repositoryName,required,rule=RepositoryName"`
+	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,own-required,own-value"`
+	RepositoryName           string `aws:"repositoryName,required,own-required,own-value"`
 }
 
 // DisassociateApprovalRuleTemplateFromRepositoryOutput is the output of DisassociateApprovalRuleTemplateFromRepository.
@@ -496,8 +496,8 @@ type DisassociateApprovalRuleTemplateFromRepositoryOutput struct{}
 
 // EvaluatePullRequestApprovalRulesInput is the input of EvaluatePullRequestApprovalRules.
 type EvaluatePullRequestApprovalRulesInput struct {
-	PullRequestId string `aws:"pullRequestId,required"`
-	RevisionId    string `aws:"revisionId,required"`
+	PullRequestId string `aws:"pullRequestId,required,own-required"`
+	RevisionId    string `aws:"revisionId,required,own-required"`
 }
 
 // EvaluatePullRequestApprovalRulesOutput is the output of EvaluatePullRequestApprovalRules.
@@ -518,21 +518,21 @@ type File struct {
 	BlobId       string `aws:"blobId"`
 	AbsolutePath string `aws:"absolutePath"`
 	RelativePath string `aws:"relativePath"`
-	FileMode     string `aws:"fileMode,rule=FileModeTypeEnum"`
+	FileMode     string `aws:"fileMode,own-value"`
 }
 
 // FileMetadata is the structure FileMetadata.
 type FileMetadata struct {
 	AbsolutePath string `aws:"absolutePath"`
 	BlobId       string `aws:"blobId"`
-	FileMode     string `aws:"fileMode,rule=FileModeTypeEnum"`
+	FileMode     string `aws:"fileMode,own-value"`
 }
 
 // FileModes is the structure FileModes.
 type FileModes struct {
-	Source      string `aws:"source,rule=FileModeTypeEnum"`
-	Destination string `aws:"destination,rule=FileModeTypeEnum"`
-	Base        string `aws:"base,rule=FileModeTypeEnum"`
+	Source      string `aws:"source,own-value"`
+	Destination string `aws:"destination,own-value"`
+	Base        string `aws:"base,own-value"`
 }
 
 // FileSizes is the structure FileSizes.
@@ -559,7 +559,7 @@ type Folder struct {
 
 // GetApprovalRuleTemplateInput is the input of GetApprovalRuleTemplate.
 type GetApprovalRuleTemplateInput struct {
-	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
+	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,own-required,own-value"`
 }
 
 // GetApprovalRuleTemplateOutput is the output of GetApprovalRuleTemplate.
@@ -569,8 +569,8 @@ type GetApprovalRuleTemplateOutput struct {
 
 // GetBlobInput is the input of GetBlob.
 type GetBlobInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
-	BlobId         string `aws:"blobId,required"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
+	BlobId         string `aws:"blobId,required,own-required"`
 }
 
 // GetBlobOutput is the output of GetBlob.
@@ -580,8 +580,8 @@ type GetBlobOutput struct {
 
 // GetBranchInput is the input of GetBranch.
 type GetBranchInput struct {
-	RepositoryName string `aws:"repositoryName,rule=RepositoryName"`
-	BranchName     string `aws:"branchName,rule=BranchName"`
+	RepositoryName string `aws:"repositoryName,own-value"`
+	BranchName     string `aws:"branchName,own-value"`
 }
 
 // GetBranchOutput is the output of GetBranch.
@@ -591,7 +591,7 @@ type GetBranchOutput struct {
 
 // GetCommentInput is the input of GetComment.
 type GetCommentInput struct {
-	CommentId string `aws:"commentId,required"`
+	CommentId string `aws:"commentId,required,own-required"`
 }
 
 // GetCommentOutput is the output of GetComment.
@@ -601,7 +601,7 @@ type GetCommentOutput struct {
 
 // GetCommentReactionsInput is the input of GetCommentReactions.
 type GetCommentReactionsInput struct {
-	CommentId       string `aws:"commentId,required"`
+	CommentId       string `aws:"commentId,required,own-required"`
 	ReactionUserArn string `aws:"reactionUserArn"`
 	NextToken       string `aws:"nextToken"`
 	MaxResults      *int64 `aws:"maxResults"`
@@ -615,9 +615,9 @@ type GetCommentReactionsOutput struct {
 
 // GetCommentsForComparedCommitInput is the input of GetCommentsForComparedCommit.
 type GetCommentsForComparedCommitInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
 	BeforeCommitId string `aws:"beforeCommitId"`
-	AfterCommitId  string `aws:"afterCommitId,required"`
+	AfterCommitId  string `aws:"afterCommitId,required,own-required"`
 	NextToken      string `aws:"nextToken"`
 	MaxResults     *int64 `aws:"maxResults"`
 }
@@ -630,8 +630,8 @@ type GetCommentsForComparedCommitOutput struct {
 
 // GetCommentsForPullRequestInput is the input of GetCommentsForPullRequest.
 type GetCommentsForPullRequestInput struct {
-	PullRequestId  string `aws:"pullRequestId,required"`
-	RepositoryName string `aws:"repositoryName,rule=RepositoryName"`
+	PullRequestId  string `aws:"pullRequestId,required,own-required"`
+	RepositoryName string `aws:"repositoryName,own-value"`
 	BeforeCommitId string `aws:"beforeCommitId"`
 	AfterCommitId  string `aws:"afterCommitId"`
 	NextToken      string `aws:"nextToken"`
@@ -646,20 +646,20 @@ type GetCommentsForPullRequestOutput struct {
 
 // GetCommitInput is the input of GetCommit.
 type GetCommitInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
-	CommitId       string `aws:"commitId,required"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
+	CommitId       string `aws:"commitId,required,own-required"`
 }
 
 // GetCommitOutput is the output of GetCommit.
 type GetCommitOutput struct {
-	Commit *Commit `aws:"commit,required"`
+	Commit *Commit `aws:"commit,required,own-required"`
 }
 
 // GetDifferencesInput is the input of GetDifferences.
 type GetDifferencesInput struct {
-	RepositoryName        string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName        string `aws:"repositoryName,required,own-required,own-value"`
 	BeforeCommitSpecifier string `aws:"beforeCommitSpecifier"`
-	AfterCommitSpecifier  string `aws:"afterCommitSpecifier,required"`
+	AfterCommitSpecifier  string `aws:"afterCommitSpecifier,required,own-required"`
 	BeforePath            string `aws:"beforePath"`
 	AfterPath             string `aws:"afterPath"`
 	MaxResults            *int64 `aws:"MaxResults"`
@@ -674,32 +674,32 @@ type GetDifferencesOutput struct {
 
 // GetFileInput is the input of GetFile.
 type GetFileInput struct {
-	RepositoryName  string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName  string `aws:"repositoryName,required,own-required,own-value"`
 	CommitSpecifier string `aws:"commitSpecifier"`
-	FilePath        string `aws:"filePath,required"`
+	FilePath        string `aws:"filePath,required,own-required"`
 }
 
 // GetFileOutput is the output of GetFile.
 type GetFileOutput struct {
-	CommitId    string `aws:"commitId,required"`
-	BlobId      string `aws:"blobId,required"`
-	FilePath    string `aws:"filePath,required"`
-	FileMode    string `aws:"fileMode,required,rule=FileModeTypeEnum"`
+	CommitId    string `aws:"commitId,required,own-required"`
+	BlobId      string `aws:"blobId,required,own-required"`
+	FilePath    string `aws:"filePath,required,own-required"`
+	FileMode    string `aws:"fileMode,required,own-required,own-value"`
 	FileSize    *int64 `aws:"fileSize,required"`
-	FileContent []byte `aws:"fileContent,required,rule=FileContent"`
+	FileContent []byte `aws:"fileContent,required,own-required,rule=FileContent"`
 }
 
 // GetFolderInput is the input of GetFolder.
 type GetFolderInput struct {
-	RepositoryName  string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName  string `aws:"repositoryName,required,own-required,own-value"`
 	CommitSpecifier string `aws:"commitSpecifier"`
-	FolderPath      string `aws:"folderPath,required"`
+	FolderPath      string `aws:"folderPath,required,own-required"`
 }
 
 // GetFolderOutput is the output of GetFolder.
 type GetFolderOutput struct {
-	CommitId      string         `aws:"commitId,required"`
-	FolderPath    string         `aws:"folderPath,required"`
+	CommitId      string         `aws:"commitId,required,own-required"`
+	FolderPath    string         `aws:"folderPath,required,own-required"`
 	TreeId        string         `aws:"treeId"`
 	SubFolders    []Folder       `aws:"subFolders"`
 	Files         []File         `aws:"files"`
@@ -709,11 +709,11 @@ type GetFolderOutput struct {
 
 // GetMergeCommitInput is the input of GetMergeCommit.
 type GetMergeCommitInput struct {
-	RepositoryName             string `aws:"repositoryName,required,rule=RepositoryName"`
-	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required"`
-	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required"`
-	ConflictDetailLevel        string `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
-	ConflictResolutionStrategy string `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	RepositoryName             string `aws:"repositoryName,required,own-required,own-value"`
+	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required,own-required"`
+	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required,own-required"`
+	ConflictDetailLevel        string `aws:"conflictDetailLevel,own-value"`
+	ConflictResolutionStrategy string `aws:"conflictResolutionStrategy,own-value"`
 }
 
 // GetMergeCommitOutput is the output of GetMergeCommit.
@@ -726,21 +726,21 @@ type GetMergeCommitOutput struct {
 
 // GetMergeConflictsInput is the input of GetMergeConflicts.
 type GetMergeConflictsInput struct {
-	RepositoryName             string `aws:"repositoryName,required,rule=RepositoryName"`
-	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required"`
-	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required"`
-	MergeOption                string `aws:"mergeOption,required,rule=MergeOptionTypeEnum"`
-	ConflictDetailLevel        string `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
+	RepositoryName             string `aws:"repositoryName,required,own-required,own-value"`
+	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required,own-required"`
+	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required,own-required"`
+	MergeOption                string `aws:"mergeOption,required,own-required,own-value"`
+	ConflictDetailLevel        string `aws:"conflictDetailLevel,own-value"`
 	MaxConflictFiles           *int64 `aws:"maxConflictFiles"`
-	ConflictResolutionStrategy string `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	ConflictResolutionStrategy string `aws:"conflictResolutionStrategy,own-value"`
 	NextToken                  string `aws:"nextToken"`
 }
 
 // GetMergeConflictsOutput is the output of GetMergeConflicts.
 type GetMergeConflictsOutput struct {
 	Mergeable            *bool              `aws:"mergeable,required"`
-	DestinationCommitId  string             `aws:"destinationCommitId,required"`
-	SourceCommitId       string             `aws:"sourceCommitId,required"`
+	DestinationCommitId  string             `aws:"destinationCommitId,required,own-required"`
+	SourceCommitId       string             `aws:"sourceCommitId,required,own-required"`
 	BaseCommitId         string             `aws:"baseCommitId"`
 	ConflictMetadataList []ConflictMetadata `aws:"conflictMetadataList,required"`
 	NextToken            string             `aws:"nextToken"`
@@ -748,25 +748,25 @@ type GetMergeConflictsOutput struct {
 
 // GetMergeOptionsInput is the input of GetMergeOptions.
 type GetMergeOptionsInput struct {
-	RepositoryName             string `aws:"repositoryName,required,rule=RepositoryName"`
-	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required"`
-	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required"`
-	ConflictDetailLevel        string `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
-	ConflictResolutionStrategy string `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	RepositoryName             string `aws:"repositoryName,required,own-required,own-value"`
+	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required,own-required"`
+	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required,own-required"`
+	ConflictDetailLevel        string `aws:"conflictDetailLevel,own-value"`
+	ConflictResolutionStrategy string `aws:"conflictResolutionStrategy,own-value"`
 }
 
 // GetMergeOptionsOutput is the output of GetMergeOptions.
 type GetMergeOptionsOutput struct {
-	MergeOptions        []string `aws:"mergeOptions,required,rule=MergeOptions"`
-	SourceCommitId      string   `aws:"sourceCommitId,required"`
-	DestinationCommitId string   `aws:"destinationCommitId,required"`
-	BaseCommitId        string   `aws:"baseCommitId,required"`
+	MergeOptions        []string `aws:"mergeOptions,required,own-required,own-value"`
+	SourceCommitId      string   `aws:"sourceCommitId,required,own-required"`
+	DestinationCommitId string   `aws:"destinationCommitId,required,own-required"`
+	BaseCommitId        string   `aws:"baseCommitId,required,own-required"`
 }
 
 // GetPullRequestApprovalStatesInput is the input of GetPullRequestApprovalStates.
 type GetPullRequestApprovalStatesInput struct {
-	PullRequestId string `aws:"pullRequestId,required"`
-	RevisionId    string `aws:"revisionId,required"`
+	PullRequestId string `aws:"pullRequestId,required,own-required"`
+	RevisionId    string `aws:"revisionId,required,own-required"`
 }
 
 // GetPullRequestApprovalStatesOutput is the output of GetPullRequestApprovalStates.
@@ -776,7 +776,7 @@ type GetPullRequestApprovalStatesOutput struct {
 
 // GetPullRequestInput is the input of GetPullRequest.
 type GetPullRequestInput struct {
-	PullRequestId string `aws:"pullRequestId,required"`
+	PullRequestId string `aws:"pullRequestId,required,own-required"`
 }
 
 // GetPullRequestOutput is the output of GetPullRequest.
@@ -786,8 +786,8 @@ type GetPullRequestOutput struct {
 
 // GetPullRequestOverrideStateInput is the input of GetPullRequestOverrideState.
 type GetPullRequestOverrideStateInput struct {
-	PullRequestId string `aws:"pullRequestId,required"`
-	RevisionId    string `aws:"revisionId,required"`
+	PullRequestId string `aws:"pullRequestId,required,own-required"`
+	RevisionId    string `aws:"revisionId,required,own-required"`
 }
 
 // GetPullRequestOverrideStateOutput is the output of GetPullRequestOverrideState.
@@ -798,7 +798,7 @@ type GetPullRequestOverrideStateOutput struct {
 
 // GetRepositoryInput is the input of GetRepository.
 type GetRepositoryInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
 }
 
 // GetRepositoryOutput is the output of GetRepository.
@@ -808,7 +808,7 @@ type GetRepositoryOutput struct {
 
 // GetRepositoryTriggersInput is the input of GetRepositoryTriggers.
 type GetRepositoryTriggersInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
 }
 
 // GetRepositoryTriggersOutput is the output of GetRepositoryTriggers.
@@ -832,40 +832,40 @@ type ListApprovalRuleTemplatesInput struct {
 
 // ListApprovalRuleTemplatesOutput is the output of ListApprovalRuleTemplates.
 type ListApprovalRuleTemplatesOutput struct {
-	ApprovalRuleTemplateNames []string `aws:"approvalRuleTemplateNames,rule=ApprovalRuleTemplateNameList"`
+	ApprovalRuleTemplateNames []string `aws:"approvalRuleTemplateNames,own-value"`
 	NextToken                 string   `aws:"nextToken"`
 }
 
 // ListAssociatedApprovalRuleTemplatesForRepositoryInput is the input of ListAssociatedApprovalRuleTemplatesForRepository.
 type ListAssociatedApprovalRuleTemplatesForRepositoryInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
 	NextToken      string `aws:"nextToken"`
 	MaxResults     *int64 `aws:"maxResults"`
 }
 
 // ListAssociatedApprovalRuleTemplatesForRepositoryOutput is the output of ListAssociatedApprovalRuleTemplatesForRepository.
 type ListAssociatedApprovalRuleTemplatesForRepositoryOutput struct {
-	ApprovalRuleTemplateNames []string `aws:"approvalRuleTemplateNames,rule=ApprovalRuleTemplateNameList"`
+	ApprovalRuleTemplateNames []string `aws:"approvalRuleTemplateNames,own-value"`
 	NextToken                 string   `aws:"nextToken"`
 }
 
 // ListBranchesInput is the input of ListBranches.
 type ListBranchesInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
 	NextToken      string `aws:"nextToken"`
 }
 
 // ListBranchesOutput is the output of ListBranches.
 type ListBranchesOutput struct {
-	Branches  []string `aws:"branches,rule=BranchNameList"`
+	Branches  []string `aws:"branches,own-value"`
 	NextToken string   `aws:"nextToken"`
 }
 
 // ListFileCommitHistoryInput is the input of ListFileCommitHistory.
 type ListFileCommitHistoryInput struct {
-	RepositoryName  string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName  string `aws:"repositoryName,required,own-required,own-value"`
 	CommitSpecifier string `aws:"commitSpecifier"`
-	FilePath        string `aws:"filePath,required"`
+	FilePath        string `aws:"filePath,required,own-required"`
 	MaxResults      *int64 `aws:"maxResults"`
 	NextToken       string `aws:"nextToken"`
 }
@@ -878,37 +878,37 @@ type ListFileCommitHistoryOutput struct {
 
 // ListPullRequestsInput is the input of ListPullRequests.
 type ListPullRequestsInput struct {
-	RepositoryName    string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName    string `aws:"repositoryName,required,own-required,own-value"`
 	AuthorArn         string `aws:"authorArn"`
-	PullRequestStatus string `aws:"pullRequestStatus,rule=PullRequestStatusEnum"`
+	PullRequestStatus string `aws:"pullRequestStatus,own-value"`
 	NextToken         string `aws:"nextToken"`
 	MaxResults        *int64 `aws:"maxResults"`
 }
 
 // ListPullRequestsOutput is the output of ListPullRequests.
 type ListPullRequestsOutput struct {
-	PullRequestIds []string `aws:"pullRequestIds,required"`
+	PullRequestIds []string `aws:"pullRequestIds,required,own-required"`
 	NextToken      string   `aws:"nextToken"`
 }
 
 // ListRepositoriesForApprovalRuleTemplateInput is the input of ListRepositoriesForApprovalRuleTemplate.
 type ListRepositoriesForApprovalRuleTemplateInput struct {
-	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
+	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,required,own-required,own-value"`
 	NextToken                string `aws:"nextToken"`
 	MaxResults               *int64 `aws:"maxResults"`
 }
 
 // ListRepositoriesForApprovalRuleTemplateOutput is the output of ListRepositoriesForApprovalRuleTemplate.
 type ListRepositoriesForApprovalRuleTemplateOutput struct {
-	RepositoryNames []string `aws:"repositoryNames,rule=RepositoryNameList"`
+	RepositoryNames []string `aws:"repositoryNames,own-value"`
 	NextToken       string   `aws:"nextToken"`
 }
 
 // ListRepositoriesInput is the input of ListRepositories.
 type ListRepositoriesInput struct {
 	NextToken string `aws:"nextToken"`
-	SortBy    string `aws:"sortBy,rule=SortByEnum"`
-	Order     string `aws:"order,rule=OrderEnum"`
+	SortBy    string `aws:"sortBy,own-value"`
+	Order     string `aws:"order,own-value"`
 }
 
 // ListRepositoriesOutput is the output of ListRepositories.
@@ -919,13 +919,13 @@ type ListRepositoriesOutput struct {
 
 // ListTagsForResourceInput is the input of ListTagsForResource.
 type ListTagsForResourceInput struct {
-	ResourceArn string `aws:"resourceArn,required"`
+	ResourceArn string `aws:"resourceArn,required,own-required"`
 	NextToken   string `aws:"nextToken"`
 }
 
 // ListTagsForResourceOutput is the output of ListTagsForResource.
 type ListTagsForResourceOutput struct {
-	Tags      map[string]string `aws:"tags,rule=TagsMap"`
+	Tags      map[string]string `aws:"tags,own-value"`
 	NextToken string            `aws:"nextToken"`
 }
 
@@ -933,15 +933,15 @@ type ListTagsForResourceOutput struct {
 type Location struct {
 	FilePath            string `aws:"filePath"`
 	FilePosition        *int64 `aws:"filePosition"`
-	RelativeFileVersion string `aws:"relativeFileVersion,rule=RelativeFileVersionEnum"`
+	RelativeFileVersion string `aws:"relativeFileVersion,own-value"`
 }
 
 // MergeBranchesByFastForwardInput is the input of MergeBranchesByFastForward.
 type MergeBranchesByFastForwardInput struct {
-	RepositoryName             string `aws:"repositoryName,required,rule=RepositoryName"`
-	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required"`
-	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required"`
-	TargetBranch               string `aws:"targetBranch,rule=BranchName"`
+	RepositoryName             string `aws:"repositoryName,required,own-required,own-value"`
+	SourceCommitSpecifier      string `aws:"sourceCommitSpecifier,required,own-required"`
+	DestinationCommitSpecifier string `aws:"destinationCommitSpecifier,required,own-required"`
+	TargetBranch               string `aws:"targetBranch,own-value"`
 }
 
 // MergeBranchesByFastForwardOutput is the output of MergeBranchesByFastForward.
@@ -952,12 +952,12 @@ type MergeBranchesByFastForwardOutput struct {
 
 // MergeBranchesBySquashInput is the input of MergeBranchesBySquash.
 type MergeBranchesBySquashInput struct {
-	RepositoryName             string              `aws:"repositoryName,required,rule=RepositoryName"`
-	SourceCommitSpecifier      string              `aws:"sourceCommitSpecifier,required"`
-	DestinationCommitSpecifier string              `aws:"destinationCommitSpecifier,required"`
-	TargetBranch               string              `aws:"targetBranch,rule=BranchName"`
-	ConflictDetailLevel        string              `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
-	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	RepositoryName             string              `aws:"repositoryName,required,own-required,own-value"`
+	SourceCommitSpecifier      string              `aws:"sourceCommitSpecifier,required,own-required"`
+	DestinationCommitSpecifier string              `aws:"destinationCommitSpecifier,required,own-required"`
+	TargetBranch               string              `aws:"targetBranch,own-value"`
+	ConflictDetailLevel        string              `aws:"conflictDetailLevel,own-value"`
+	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,own-value"`
 	AuthorName                 string              `aws:"authorName"`
 	Email                      string              `aws:"email"`
 	CommitMessage              string              `aws:"commitMessage"`
@@ -973,12 +973,12 @@ type MergeBranchesBySquashOutput struct {
 
 // MergeBranchesByThreeWayInput is the input of MergeBranchesByThreeWay.
 type MergeBranchesByThreeWayInput struct {
-	RepositoryName             string              `aws:"repositoryName,required,rule=RepositoryName"`
-	SourceCommitSpecifier      string              `aws:"sourceCommitSpecifier,required"`
-	DestinationCommitSpecifier string              `aws:"destinationCommitSpecifier,required"`
-	TargetBranch               string              `aws:"targetBranch,rule=BranchName"`
-	ConflictDetailLevel        string              `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
-	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	RepositoryName             string              `aws:"repositoryName,required,own-required,own-value"`
+	SourceCommitSpecifier      string              `aws:"sourceCommitSpecifier,required,own-required"`
+	DestinationCommitSpecifier string              `aws:"destinationCommitSpecifier,required,own-required"`
+	TargetBranch               string              `aws:"targetBranch,own-value"`
+	ConflictDetailLevel        string              `aws:"conflictDetailLevel,own-value"`
+	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,own-value"`
 	AuthorName                 string              `aws:"authorName"`
 	Email                      string              `aws:"email"`
 	CommitMessage              string              `aws:"commitMessage"`
@@ -1012,7 +1012,7 @@ type MergeMetadata struct {
 	IsMerged      *bool  `aws:"isMerged"`
 	MergedBy      string `aws:"mergedBy"`
 	MergeCommitId string `aws:"mergeCommitId"`
-	MergeOption   string `aws:"mergeOption,rule=MergeOptionTypeEnum"`
+	MergeOption   string `aws:"mergeOption,own-value"`
 }
 
 // MergeOperations is the structure MergeOperations.
@@ -1023,8 +1023,8 @@ type MergeOperations struct {
 
 // MergePullRequestByFastForwardInput is the input of MergePullRequestByFastForward.
 type MergePullRequestByFastForwardInput struct {
-	PullRequestId  string `aws:"pullRequestId,required"`
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
+	PullRequestId  string `aws:"pullRequestId,required,own-required"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
 	SourceCommitId string `aws:"sourceCommitId"`
 }
 
@@ -1035,11 +1035,11 @@ type MergePullRequestByFastForwardOutput struct {
 
 // MergePullRequestBySquashInput is the input of MergePullRequestBySquash.
 type MergePullRequestBySquashInput struct {
-	PullRequestId              string              `aws:"pullRequestId,required"`
-	RepositoryName             string              `aws:"repositoryName,required,rule=RepositoryName"`
+	PullRequestId              string              `aws:"pullRequestId,required,own-required"`
+	RepositoryName             string              `aws:"repositoryName,required,own-required,own-value"`
 	SourceCommitId             string              `aws:"sourceCommitId"`
-	ConflictDetailLevel        string              `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
-	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	ConflictDetailLevel        string              `aws:"conflictDetailLevel,own-value"`
+	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,own-value"`
 	CommitMessage              string              `aws:"commitMessage"`
 	AuthorName                 string              `aws:"authorName"`
 	Email                      string              `aws:"email"`
@@ -1054,11 +1054,11 @@ type MergePullRequestBySquashOutput struct {
 
 // MergePullRequestByThreeWayInput is the input of MergePullRequestByThreeWay.
 type MergePullRequestByThreeWayInput struct {
-	PullRequestId              string              `aws:"pullRequestId,required"`
-	RepositoryName             string              `aws:"repositoryName,required,rule=RepositoryName"`
+	PullRequestId              string              `aws:"pullRequestId,required,own-required"`
+	RepositoryName             string              `aws:"repositoryName,required,own-required,own-value"`
 	SourceCommitId             string              `aws:"sourceCommitId"`
-	ConflictDetailLevel        string              `aws:"conflictDetailLevel,rule=ConflictDetailLevelTypeEnum"`
-	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,rule=ConflictResolutionStrategyTypeEnum"`
+	ConflictDetailLevel        string              `aws:"conflictDetailLevel,own-value"`
+	ConflictResolutionStrategy string              `aws:"conflictResolutionStrategy,own-value"`
 	CommitMessage              string              `aws:"commitMessage"`
 	AuthorName                 string              `aws:"authorName"`
 	Email                      string              `aws:"email"`
@@ -1081,14 +1081,14 @@ type ObjectTypes struct {
 // OriginApprovalRuleTemplate is the structure OriginApprovalRuleTemplate.
 type OriginApprovalRuleTemplate struct {
 	ApprovalRuleTemplateId   string `aws:"approvalRuleTemplateId"`
-	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,rule=ApprovalRuleTemplateName"`
+	ApprovalRuleTemplateName string `aws:"approvalRuleTemplateName,own-value"`
 }
 
 // OverridePullRequestApprovalRulesInput is the input of OverridePullRequestApprovalRules.
 type OverridePullRequestApprovalRulesInput struct {
-	PullRequestId  string `aws:"pullRequestId,required"`
-	RevisionId     string `aws:"revisionId,required"`
-	OverrideStatus string `aws:"overrideStatus,required,rule=OverrideStatus"`
+	PullRequestId  string `aws:"pullRequestId,required,own-required"`
+	RevisionId     string `aws:"revisionId,required,own-required"`
+	OverrideStatus string `aws:"overrideStatus,required,own-required,own-value"`
 }
 
 // OverridePullRequestApprovalRulesOutput is the output of OverridePullRequestApprovalRules.
@@ -1096,9 +1096,9 @@ type OverridePullRequestApprovalRulesOutput struct{}
 
 // PostCommentForComparedCommitInput is the input of PostCommentForComparedCommit.
 type PostCommentForComparedCommitInput struct {
-	RepositoryName     string    `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName     string    `aws:"repositoryName,required,own-required,own-value"`
 	BeforeCommitId     string    `aws:"beforeCommitId"`
-	AfterCommitId      string    `aws:"afterCommitId,required"`
+	AfterCommitId      string    `aws:"afterCommitId,required,own-required"`
 	Location           *Location `aws:"location"`
 	Content            string    `aws:"content,required"`
 	ClientRequestToken string    `aws:"clientRequestToken,token"`
@@ -1106,7 +1106,7 @@ type PostCommentForComparedCommitInput struct {
 
 // PostCommentForComparedCommitOutput is the output of PostCommentForComparedCommit.
 type PostCommentForComparedCommitOutput struct {
-	RepositoryName string    `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName string    `aws:"repositoryName,own-value"`
 	BeforeCommitId string    `aws:"beforeCommitId"`
 	AfterCommitId  string    `aws:"afterCommitId"`
 	BeforeBlobId   string    `aws:"beforeBlobId"`
@@ -1117,10 +1117,10 @@ type PostCommentForComparedCommitOutput struct {
 
 // PostCommentForPullRequestInput is the input of PostCommentForPullRequest.
 type PostCommentForPullRequestInput struct {
-	PullRequestId      string    `aws:"pullRequestId,required"`
-	RepositoryName     string    `aws:"repositoryName,required,rule=RepositoryName"`
-	BeforeCommitId     string    `aws:"beforeCommitId,required"`
-	AfterCommitId      string    `aws:"afterCommitId,required"`
+	PullRequestId      string    `aws:"pullRequestId,required,own-required"`
+	RepositoryName     string    `aws:"repositoryName,required,own-required,own-value"`
+	BeforeCommitId     string    `aws:"beforeCommitId,required,own-required"`
+	AfterCommitId      string    `aws:"afterCommitId,required,own-required"`
 	Location           *Location `aws:"location"`
 	Content            string    `aws:"content,required"`
 	ClientRequestToken string    `aws:"clientRequestToken,token"`
@@ -1128,7 +1128,7 @@ type PostCommentForPullRequestInput struct {
 
 // PostCommentForPullRequestOutput is the output of PostCommentForPullRequest.
 type PostCommentForPullRequestOutput struct {
-	RepositoryName string    `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName string    `aws:"repositoryName,own-value"`
 	PullRequestId  string    `aws:"pullRequestId"`
 	BeforeCommitId string    `aws:"beforeCommitId"`
 	AfterCommitId  string    `aws:"afterCommitId"`
@@ -1140,7 +1140,7 @@ type PostCommentForPullRequestOutput struct {
 
 // PostCommentReplyInput is the input of PostCommentReply.
 type PostCommentReplyInput struct {
-	InReplyTo          string `aws:"inReplyTo,required"`
+	InReplyTo          string `aws:"inReplyTo,required,own-required"`
 	ClientRequestToken string `aws:"clientRequestToken,token"`
 	Content            string `aws:"content,required"`
 }
@@ -1153,11 +1153,11 @@ type PostCommentReplyOutput struct {
 // PullRequest is the structure PullRequest.
 type PullRequest struct {
 	PullRequestId      string              `aws:"pullRequestId"`
-	Title              string              `aws:"title,rule=Title"`
-	Description        string              `aws:"description,rule=Description"`
+	Title              string              `aws:"title,own-value"`
+	Description        string              `aws:"description,own-value"`
 	LastActivityDate   *time.Time          `aws:"lastActivityDate"`
 	CreationDate       *time.Time          `aws:"creationDate"`
-	PullRequestStatus  string              `aws:"pullRequestStatus,rule=PullRequestStatusEnum"`
+	PullRequestStatus  string              `aws:"pullRequestStatus,own-value"`
 	AuthorArn          string              `aws:"authorArn"`
 	PullRequestTargets []PullRequestTarget `aws:"pullRequestTargets"`
 	ClientRequestToken string              `aws:"clientRequestToken"`
@@ -1167,7 +1167,7 @@ type PullRequest struct {
 
 // PullRequestCreatedEventMetadata is the structure PullRequestCreatedEventMetadata.
 type PullRequestCreatedEventMetadata struct {
-	RepositoryName      string `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName      string `aws:"repositoryName,own-value"`
 	SourceCommitId      string `aws:"sourceCommitId"`
 	DestinationCommitId string `aws:"destinationCommitId"`
 	MergeBase           string `aws:"mergeBase"`
@@ -1177,7 +1177,7 @@ type PullRequestCreatedEventMetadata struct {
 type PullRequestEvent struct {
 	PullRequestId                                  string                                          `aws:"pullRequestId"`
 	EventDate                                      *time.Time                                      `aws:"eventDate"`
-	PullRequestEventType                           string                                          `aws:"pullRequestEventType,rule=PullRequestEventType"`
+	PullRequestEventType                           string                                          `aws:"pullRequestEventType,own-value"`
 	ActorArn                                       string                                          `aws:"actorArn"`
 	PullRequestCreatedEventMetadata                *PullRequestCreatedEventMetadata                `aws:"pullRequestCreatedEventMetadata"`
 	PullRequestStatusChangedEventMetadata          *PullRequestStatusChangedEventMetadata          `aws:"pullRequestStatusChangedEventMetadata"`
@@ -1190,14 +1190,14 @@ type PullRequestEvent struct {
 
 // PullRequestMergedStateChangedEventMetadata is the structure PullRequestMergedStateChangedEventMetadata.
 type PullRequestMergedStateChangedEventMetadata struct {
-	RepositoryName       string         `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName       string         `aws:"repositoryName,own-value"`
 	DestinationReference string         `aws:"destinationReference"`
 	MergeMetadata        *MergeMetadata `aws:"mergeMetadata"`
 }
 
 // PullRequestSourceReferenceUpdatedEventMetadata is the structure PullRequestSourceReferenceUpdatedEventMetadata.
 type PullRequestSourceReferenceUpdatedEventMetadata struct {
-	RepositoryName string `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,own-value"`
 	BeforeCommitId string `aws:"beforeCommitId"`
 	AfterCommitId  string `aws:"afterCommitId"`
 	MergeBase      string `aws:"mergeBase"`
@@ -1205,12 +1205,12 @@ type PullRequestSourceReferenceUpdatedEventMetadata struct {
 
 // PullRequestStatusChangedEventMetadata is the structure PullRequestStatusChangedEventMetadata.
 type PullRequestStatusChangedEventMetadata struct {
-	PullRequestStatus string `aws:"pullRequestStatus,rule=PullRequestStatusEnum"`
+	PullRequestStatus string `aws:"pullRequestStatus,own-value"`
 }
 
 // PullRequestTarget is the structure PullRequestTarget.
 type PullRequestTarget struct {
-	RepositoryName       string         `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName       string         `aws:"repositoryName,own-value"`
 	SourceReference      string         `aws:"sourceReference"`
 	DestinationReference string         `aws:"destinationReference"`
 	DestinationCommit    string         `aws:"destinationCommit"`
@@ -1221,8 +1221,8 @@ type PullRequestTarget struct {
 
 // PutCommentReactionInput is the input of PutCommentReaction.
 type PutCommentReactionInput struct {
-	CommentId     string `aws:"commentId,required"`
-	ReactionValue string `aws:"reactionValue,required"`
+	CommentId     string `aws:"commentId,required,own-required"`
+	ReactionValue string `aws:"reactionValue,required,own-required"`
 }
 
 // PutCommentReactionOutput is the output of PutCommentReaction.
@@ -1230,19 +1230,19 @@ type PutCommentReactionOutput struct{}
 
 // PutFileEntry is the structure PutFileEntry.
 type PutFileEntry struct {
-	FilePath    string               `aws:"filePath,required"`
-	FileMode    string               `aws:"fileMode,rule=FileModeTypeEnum"`
+	FilePath    string               `aws:"filePath,required,own-required"`
+	FileMode    string               `aws:"fileMode,own-value"`
 	FileContent []byte               `aws:"fileContent,rule=FileContent"`
 	SourceFile  *SourceFileSpecifier `aws:"sourceFile"`
 }
 
 // PutFileInput is the input of PutFile.
 type PutFileInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
-	BranchName     string `aws:"branchName,required,rule=BranchName"`
-	FileContent    []byte `aws:"fileContent,required,rule=FileContent"`
-	FilePath       string `aws:"filePath,required"`
-	FileMode       string `aws:"fileMode,rule=FileModeTypeEnum"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
+	BranchName     string `aws:"branchName,required,own-required,own-value"`
+	FileContent    []byte `aws:"fileContent,required,own-required,rule=FileContent"`
+	FilePath       string `aws:"filePath,required,own-required"`
+	FileMode       string `aws:"fileMode,own-value"`
 	ParentCommitId string `aws:"parentCommitId"`
 	CommitMessage  string `aws:"commitMessage"`
 	Name           string `aws:"name"`
@@ -1251,15 +1251,15 @@ type PutFileInput struct {
 
 // PutFileOutput is the output of PutFile.
 type PutFileOutput struct {
-	CommitId string `aws:"commitId,required"`
-	BlobId   string `aws:"blobId,required"`
+	CommitId string `aws:"commitId,required,own-required"`
+	BlobId   string `aws:"blobId,required,own-required"`
 	TreeId   string `aws:"treeId,required"`
 }
 
 // PutRepositoryTriggersInput is the input of PutRepositoryTriggers.
 type PutRepositoryTriggersInput struct {
-	RepositoryName string              `aws:"repositoryName,required,rule=RepositoryName"`
-	Triggers       []RepositoryTrigger `aws:"triggers,required"`
+	RepositoryName string              `aws:"repositoryName,required,own-required,own-value"`
+	Triggers       []RepositoryTrigger `aws:"triggers,required,own-required"`
 }
 
 // PutRepositoryTriggersOutput is the output of PutRepositoryTriggers.
@@ -1283,19 +1283,19 @@ type ReactionValueFormats struct {
 
 // ReplaceContentEntry is the structure ReplaceContentEntry.
 type ReplaceContentEntry struct {
-	FilePath        string `aws:"filePath,required"`
-	ReplacementType string `aws:"replacementType,required,rule=ReplacementTypeEnum"`
+	FilePath        string `aws:"filePath,required,own-required"`
+	ReplacementType string `aws:"replacementType,required,own-required,own-value"`
 	Content         []byte `aws:"content,rule=FileContent"`
-	FileMode        string `aws:"fileMode,rule=FileModeTypeEnum"`
+	FileMode        string `aws:"fileMode,own-value"`
 }
 
 // RepositoryMetadata is the structure RepositoryMetadata.
 type RepositoryMetadata struct {
 	AccountId             string     `aws:"accountId"`
 	RepositoryId          string     `aws:"repositoryId"`
-	RepositoryName        string     `aws:"repositoryName,rule=RepositoryName"`
-	RepositoryDescription string     `aws:"repositoryDescription,rule=RepositoryDescription"`
-	DefaultBranch         string     `aws:"defaultBranch,rule=BranchName"`
+	RepositoryName        string     `aws:"repositoryName,own-value"`
+	RepositoryDescription string     `aws:"repositoryDescription,own-value"`
+	DefaultBranch         string     `aws:"defaultBranch,own-value"`
 	LastModifiedDate      *time.Time `aws:"lastModifiedDate"`
 	CreationDate          *time.Time `aws:"creationDate"`
 	CloneUrlHttp          string     `aws:"cloneUrlHttp"`
@@ -1306,16 +1306,16 @@ type RepositoryMetadata struct {
 
 // RepositoryNameIdPair is the structure RepositoryNameIdPair.
 type RepositoryNameIdPair struct {
-	RepositoryName string `aws:"repositoryName,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,own-value"`
 	RepositoryId   string `aws:"repositoryId"`
 }
 
 // RepositoryTrigger is the structure RepositoryTrigger.
 type RepositoryTrigger struct {
-	Name           string   `aws:"name,required"`
+	Name           string   `aws:"name,required,own-required"`
 	DestinationArn string   `aws:"destinationArn,required"`
 	CustomData     string   `aws:"customData"`
-	Branches       []string `aws:"branches,rule=BranchNameList"`
+	Branches       []string `aws:"branches,own-value"`
 	Events         []string `aws:"events,required,rule=RepositoryTriggerEventList"`
 }
 
@@ -1327,13 +1327,13 @@ type RepositoryTriggerExecutionFailure struct {
 
 // SetFileModeEntry is the structure SetFileModeEntry.
 type SetFileModeEntry struct {
-	FilePath string `aws:"filePath,required"`
-	FileMode string `aws:"fileMode,required,rule=FileModeTypeEnum"`
+	FilePath string `aws:"filePath,required,own-required"`
+	FileMode string `aws:"fileMode,required,own-required,own-value"`
 }
 
 // SourceFileSpecifier is the structure SourceFileSpecifier.
 type SourceFileSpecifier struct {
-	FilePath string `aws:"filePath,required"`
+	FilePath string `aws:"filePath,required,own-required"`
 	IsMove   *bool  `aws:"isMove"`
 }
 
@@ -1349,13 +1349,13 @@ type SymbolicLink struct {
 	BlobId       string `aws:"blobId"`
 	AbsolutePath string `aws:"absolutePath"`
 	RelativePath string `aws:"relativePath"`
-	FileMode     string `aws:"fileMode,rule=FileModeTypeEnum"`
+	FileMode     string `aws:"fileMode,own-value"`
 }
 
 // TagResourceInput is the input of TagResource.
 type TagResourceInput struct {
-	ResourceArn string            `aws:"resourceArn,required"`
-	Tags        map[string]string `aws:"tags,required,rule=TagsMap"`
+	ResourceArn string            `aws:"resourceArn,required,own-required"`
+	Tags        map[string]string `aws:"tags,required,own-required,own-value"`
 }
 
 // TagResourceOutput is the output of TagResource.
@@ -1363,15 +1363,15 @@ type TagResourceOutput struct{}
 
 // Target is the structure Target.
 type Target struct {
-	RepositoryName       string `aws:"repositoryName,required,rule=RepositoryName"`
-	SourceReference      string `aws:"sourceReference,required"`
+	RepositoryName       string `aws:"repositoryName,required,own-required,own-value"`
+	SourceReference      string `aws:"sourceReference,required,own-required"`
 	DestinationReference string `aws:"destinationReference"`
 }
 
 // TestRepositoryTriggersInput is the input of TestRepositoryTriggers.
 type TestRepositoryTriggersInput struct {
-	RepositoryName string              `aws:"repositoryName,required,rule=RepositoryName"`
-	Triggers       []RepositoryTrigger `aws:"triggers,required"`
+	RepositoryName string              `aws:"repositoryName,required,own-required,own-value"`
+	Triggers       []RepositoryTrigger `aws:"triggers,required,own-required"`
 }
 
 // TestRepositoryTriggersOutput is the output of TestRepositoryTriggers.
@@ -1382,8 +1382,8 @@ type TestRepositoryTriggersOutput struct {
 
 // UntagResourceInput is the input of UntagResource.
 type UntagResourceInput struct {
-	ResourceArn string   `aws:"resourceArn,required"`
-	TagKeys     []string `aws:"tagKeys,required,rule=TagKeysList"`
+	ResourceArn string   `aws:"resourceArn,required,own-required"`
+	TagKeys     []string `aws:"tagKeys,required,own-required,own-value"`
 }
 
 // UntagResourceOutput is the output of UntagResource.
@@ -1391,8 +1391,8 @@ type UntagResourceOutput struct{}
 
 // UpdateApprovalRuleTemplateContentInput is the input of UpdateApprovalRuleTemplateContent.
 type UpdateApprovalRuleTemplateContentInput struct {
-	ApprovalRuleTemplateName  string `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
-	NewRuleContent            string `aws:"newRuleContent,required,rule=ApprovalRuleTemplateContent"`
+	ApprovalRuleTemplateName  string `aws:"approvalRuleTemplateName,required,own-required,own-value"`
+	NewRuleContent            string `aws:"newRuleContent,required,own-required,own-value"`
 	ExistingRuleContentSha256 string `aws:"existingRuleContentSha256"`
 }
 
@@ -1403,8 +1403,8 @@ type UpdateApprovalRuleTemplateContentOutput struct {
 
 // UpdateApprovalRuleTemplateDescriptionInput is the input of UpdateApprovalRuleTemplateDescription.
 type UpdateApprovalRuleTemplateDescriptionInput struct {
-	ApprovalRuleTemplateName        string `aws:"approvalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
-	ApprovalRuleTemplateDescription string `aws:"approvalRuleTemplateDescription,required,rule=ApprovalRuleTemplateDescription"`
+	ApprovalRuleTemplateName        string `aws:"approvalRuleTemplateName,required,own-required,own-value"`
+	ApprovalRuleTemplateDescription string `aws:"approvalRuleTemplateDescription,required,own-value"`
 }
 
 // UpdateApprovalRuleTemplateDescriptionOutput is the output of UpdateApprovalRuleTemplateDescription.
@@ -1414,8 +1414,8 @@ type UpdateApprovalRuleTemplateDescriptionOutput struct {
 
 // UpdateApprovalRuleTemplateNameInput is the input of UpdateApprovalRuleTemplateName.
 type UpdateApprovalRuleTemplateNameInput struct {
-	OldApprovalRuleTemplateName string `aws:"oldApprovalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
-	NewApprovalRuleTemplateName string `aws:"newApprovalRuleTemplateName,required,rule=ApprovalRuleTemplateName"`
+	OldApprovalRuleTemplateName string `aws:"oldApprovalRuleTemplateName,required,own-required,own-value"`
+	NewApprovalRuleTemplateName string `aws:"newApprovalRuleTemplateName,required,own-required,own-value"`
 }
 
 // UpdateApprovalRuleTemplateNameOutput is the output of UpdateApprovalRuleTemplateName.
@@ -1425,7 +1425,7 @@ type UpdateApprovalRuleTemplateNameOutput struct {
 
 // UpdateCommentInput is the input of UpdateComment.
 type UpdateCommentInput struct {
-	CommentId string `aws:"commentId,required"`
+	CommentId string `aws:"commentId,required,own-required"`
 	Content   string `aws:"content,required"`
 }
 
@@ -1436,8 +1436,8 @@ type UpdateCommentOutput struct {
 
 // UpdateDefaultBranchInput is the input of UpdateDefaultBranch.
 type UpdateDefaultBranchInput struct {
-	RepositoryName    string `aws:"repositoryName,required,rule=RepositoryName"`
-	DefaultBranchName string `aws:"defaultBranchName,required,rule=BranchName"`
+	RepositoryName    string `aws:"repositoryName,required,own-required,own-value"`
+	DefaultBranchName string `aws:"defaultBranchName,required,own-required,own-value"`
 }
 
 // UpdateDefaultBranchOutput is the output of UpdateDefaultBranch.
@@ -1445,10 +1445,10 @@ type UpdateDefaultBranchOutput struct{}
 
 // UpdatePullRequestApprovalRuleContentInput is the input of UpdatePullRequestApprovalRuleContent.
 type UpdatePullRequestApprovalRuleContentInput struct {
-	PullRequestId             string `aws:"pullRequestId,required"`
-	ApprovalRuleName          string `aws:"approvalRuleName,required,rule=ApprovalRuleName"`
+	PullRequestId             string `aws:"pullRequestId,required,own-required"`
+	ApprovalRuleName          string `aws:"approvalRuleName,required,own-required,own-value"`
 	ExistingRuleContentSha256 string `aws:"existingRuleContentSha256"`
-	NewRuleContent            string `aws:"newRuleContent,required,rule=ApprovalRuleContent"`
+	NewRuleContent            string `aws:"newRuleContent,required,own-required,own-value"`
 }
 
 // UpdatePullRequestApprovalRuleContentOutput is the output of UpdatePullRequestApprovalRuleContent.
@@ -1458,9 +1458,9 @@ type UpdatePullRequestApprovalRuleContentOutput struct {
 
 // UpdatePullRequestApprovalStateInput is the input of UpdatePullRequestApprovalState.
 type UpdatePullRequestApprovalStateInput struct {
-	PullRequestId string `aws:"pullRequestId,required"`
-	RevisionId    string `aws:"revisionId,required"`
-	ApprovalState string `aws:"approvalState,required,rule=ApprovalState"`
+	PullRequestId string `aws:"pullRequestId,required,own-required"`
+	RevisionId    string `aws:"revisionId,required,own-required"`
+	ApprovalState string `aws:"approvalState,required,own-required,own-value"`
 }
 
 // UpdatePullRequestApprovalStateOutput is the output of UpdatePullRequestApprovalState.
@@ -1468,8 +1468,8 @@ type UpdatePullRequestApprovalStateOutput struct{}
 
 // UpdatePullRequestDescriptionInput is the input of UpdatePullRequestDescription.
 type UpdatePullRequestDescriptionInput struct {
-	PullRequestId string `aws:"pullRequestId,required"`
-	Description   string `aws:"description,required,rule=Description"`
+	PullRequestId string `aws:"pullRequestId,required,own-required"`
+	Description   string `aws:"description,required,own-value"`
 }
 
 // UpdatePullRequestDescriptionOutput is the output of UpdatePullRequestDescription.
@@ -1479,8 +1479,8 @@ type UpdatePullRequestDescriptionOutput struct {
 
 // UpdatePullRequestStatusInput is the input of UpdatePullRequestStatus.
 type UpdatePullRequestStatusInput struct {
-	PullRequestId     string `aws:"pullRequestId,required"`
-	PullRequestStatus string `aws:"pullRequestStatus,required,rule=PullRequestStatusEnum"`
+	PullRequestId     string `aws:"pullRequestId,required,own-required"`
+	PullRequestStatus string `aws:"pullRequestStatus,required,own-required,own-value"`
 }
 
 // UpdatePullRequestStatusOutput is the output of UpdatePullRequestStatus.
@@ -1490,8 +1490,8 @@ type UpdatePullRequestStatusOutput struct {
 
 // UpdatePullRequestTitleInput is the input of UpdatePullRequestTitle.
 type UpdatePullRequestTitleInput struct {
-	PullRequestId string `aws:"pullRequestId,required"`
-	Title         string `aws:"title,required,rule=Title"`
+	PullRequestId string `aws:"pullRequestId,required,own-required"`
+	Title         string `aws:"title,required,own-required,own-value"`
 }
 
 // UpdatePullRequestTitleOutput is the output of UpdatePullRequestTitle.
@@ -1501,8 +1501,8 @@ type UpdatePullRequestTitleOutput struct {
 
 // UpdateRepositoryDescriptionInput is the input of UpdateRepositoryDescription.
 type UpdateRepositoryDescriptionInput struct {
-	RepositoryName        string `aws:"repositoryName,required,rule=RepositoryName"`
-	RepositoryDescription string `aws:"repositoryDescription,rule=RepositoryDescription"`
+	RepositoryName        string `aws:"repositoryName,required,own-required,own-value"`
+	RepositoryDescription string `aws:"repositoryDescription,own-value"`
 }
 
 // UpdateRepositoryDescriptionOutput is the output of UpdateRepositoryDescription.
@@ -1510,7 +1510,7 @@ type UpdateRepositoryDescriptionOutput struct{}
 
 // UpdateRepositoryEncryptionKeyInput is the input of UpdateRepositoryEncryptionKey.
 type UpdateRepositoryEncryptionKeyInput struct {
-	RepositoryName string `aws:"repositoryName,required,rule=RepositoryName"`
+	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
 	KmsKeyId       string `aws:"kmsKeyId,required,rule=KmsKeyId"`
 }
 
@@ -1523,8 +1523,8 @@ type UpdateRepositoryEncryptionKeyOutput struct {
 
 // UpdateRepositoryNameInput is the input of UpdateRepositoryName.
 type UpdateRepositoryNameInput struct {
-	OldName string `aws:"oldName,required,rule=RepositoryName"`
-	NewName string `aws:"newName,required,rule=RepositoryName"`
+	OldName string `aws:"oldName,required,own-required,own-value"`
+	NewName string `aws:"newName,required,own-required,own-value"`
 }
 
 // UpdateRepositoryNameOutput is the output of UpdateRepositoryName.

@@ -32,10 +32,10 @@ type operation struct {
 		RequestURI   string `json:"requestUri"`
 		ResponseCode int    `json:"responseCode"`
 	} `json:"http"`
-	Input         *ref   `json:"input"`
-	Output        *ref   `json:"output"`
-	Errors        []ref  `json:"errors"`
-	Documentation string `json:"documentation"`
+	Input      *ref  `json:"input"`
+	Output     *ref  `json:"output"`
+	Errors     []ref `json:"errors"`
+	Deprecated bool  `json:"deprecated"`
 }
 
 // ref is a use of a shape, with the traits of that use.
@@ -51,7 +51,6 @@ type ref struct {
 	IdempotencyToken bool          `json:"idempotencyToken"`
 	JSONValue        bool          `json:"jsonvalue"`
 	HostLabel        bool          `json:"hostLabel"`
-	EventPayload     bool          `json:"eventpayload"`
 	TimestampFormat  string        `json:"timestampFormat"`
 }
 
@@ -75,7 +74,6 @@ type shape struct {
 	LocationName    string        `json:"locationName"`
 	XMLNamespace    *xmlNamespace `json:"xmlNamespace"`
 	TimestampFormat string        `json:"timestampFormat"`
-	Documentation   string        `json:"documentation"`
 	Error           struct {
 		Code           string `json:"code"`
 		HTTPStatusCode int    `json:"httpStatusCode"`

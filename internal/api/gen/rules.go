@@ -6,7 +6,66 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
+
+// unchecked are shapes whose constraints sekisho does not keep to: any name
+// of a region's form is a region here.
+var unchecked = map[string][]string{
+	"s3": {"BucketLocationConstraint"},
+}
+
+// ownErrors are the services whose models name refusals member by member
+// (RepositoryNameRequiredException, InvalidMaxResultsException). What such an
+// error speaks about is theirs to check, and not wire's.
+var ownErrors = []string{"codecommit", "cloudtrail"}
+
+// stems are the parts of such errors that name members, in lower case: those
+// for absent ones, and those for bad values.
+type stems struct{ absent, bad []string }
+
+func ownStems(service string, m *model) stems {
+	var s stems
+	if !slices.Contains(ownErrors, service) {
+		return s
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Shapes)) {
+		if !m.Shapes[name].Exception {
+			continue
+		}
+		name := strings.ToLower(strings.TrimSuffix(name, "Exception"))
+		if stem, ok := strings.CutSuffix(name, "required"); ok {
+			s.absent = append(s.absent, stem)
+		}
+		if stem, ok := strings.CutPrefix(name, "invalid"); ok {
+			s.bad = append(s.bad, stem)
+		}
+		if stem, ok := strings.CutSuffix(name, "invalid"); ok {
+			s.bad = append(s.bad, stem)
+		}
+	}
+	return s
+}
+
+// required tells whether the service answers for the member's absence.
+func (s stems) required(m member) bool { return speaksOf(s.absent, m) }
+
+// value tells whether the service answers for a bad value of the member.
+func (s stems) value(m member) bool { return speaksOf(s.bad, m) }
+
+// speaksOf tells whether a stem is the beginning or the end of the name of
+// the member or of its shape: Path speaks of filePath, Commit of
+// commitSpecifier, RepositoryName of repositoryNames.
+func speaksOf(stems []string, m member) bool {
+	for _, name := range []string{strings.ToLower(m.Name), strings.ToLower(m.Shape)} {
+		for _, stem := range stems {
+			if strings.HasPrefix(name, stem) || strings.HasSuffix(name, stem) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // collectRules notes the constrained shapes that an input can reach.
 func (g *generator) collectRules(name string, seen map[string]bool) {
@@ -32,7 +91,7 @@ func (g *generator) collectRules(name string, seen map[string]bool) {
 // constrained.
 func (g *generator) hasRule(name string) bool {
 	s := g.Shapes[name]
-	if s.Type == "structure" {
+	if s.Type == "structure" || slices.Contains(unchecked[g.service], name) {
 		return false
 	}
 	if s.Min != nil || s.Max != nil || s.Pattern != "" || len(s.Enum) > 0 {

@@ -11,37 +11,37 @@ import (
 
 // roots are the root elements of S3's answers that the model does not name.
 var roots = map[string]string{
-	"CompleteMultipartUpload":                 "CompleteMultipartUploadResult",
-	"CreateMultipartUpload":                   "InitiateMultipartUploadResult",
-	"CreateSession":                           "CreateSessionResult",
-	"DeleteObjects":                           "DeleteResult",
-	"GetBucketAccelerateConfiguration":        "AccelerateConfiguration",
-	"GetBucketAcl":                            "AccessControlPolicy",
-	"GetBucketCors":                           "CORSConfiguration",
-	"GetBucketLifecycle":                      "LifecycleConfiguration",
-	"GetBucketLifecycleConfiguration":         "LifecycleConfiguration",
-	"GetBucketLocation":                       "LocationConstraint",
-	"GetBucketLogging":                        "BucketLoggingStatus",
-	"GetBucketNotification":                   "NotificationConfiguration",
-	"GetBucketNotificationConfiguration":      "NotificationConfiguration",
-	"GetBucketRequestPayment":                 "RequestPaymentConfiguration",
-	"GetBucketTagging":                        "Tagging",
-	"GetBucketVersioning":                     "VersioningConfiguration",
-	"GetBucketWebsite":                        "WebsiteConfiguration",
-	"GetObjectAcl":                            "AccessControlPolicy",
-	"GetObjectAttributes":                     "GetObjectAttributesResponse",
-	"GetObjectTagging":                        "Tagging",
-	"ListBucketAnalyticsConfigurations":       "ListBucketAnalyticsConfigurationResult",
+	"CompleteMultipartUpload":                    "CompleteMultipartUploadResult",
+	"CreateMultipartUpload":                      "InitiateMultipartUploadResult",
+	"CreateSession":                              "CreateSessionResult",
+	"DeleteObjects":                              "DeleteResult",
+	"GetBucketAccelerateConfiguration":           "AccelerateConfiguration",
+	"GetBucketAcl":                               "AccessControlPolicy",
+	"GetBucketCors":                              "CORSConfiguration",
+	"GetBucketLifecycle":                         "LifecycleConfiguration",
+	"GetBucketLifecycleConfiguration":            "LifecycleConfiguration",
+	"GetBucketLocation":                          "LocationConstraint",
+	"GetBucketLogging":                           "BucketLoggingStatus",
+	"GetBucketNotification":                      "NotificationConfiguration",
+	"GetBucketNotificationConfiguration":         "NotificationConfiguration",
+	"GetBucketRequestPayment":                    "RequestPaymentConfiguration",
+	"GetBucketTagging":                           "Tagging",
+	"GetBucketVersioning":                        "VersioningConfiguration",
+	"GetBucketWebsite":                           "WebsiteConfiguration",
+	"GetObjectAcl":                               "AccessControlPolicy",
+	"GetObjectAttributes":                        "GetObjectAttributesResponse",
+	"GetObjectTagging":                           "Tagging",
+	"ListBucketAnalyticsConfigurations":          "ListBucketAnalyticsConfigurationResult",
 	"ListBucketIntelligentTieringConfigurations": "ListBucketIntelligentTieringConfigurationsOutput",
-	"ListBucketInventoryConfigurations":       "ListInventoryConfigurationsResult",
-	"ListBucketMetricsConfigurations":         "ListMetricsConfigurationsResult",
-	"ListBuckets":                             "ListAllMyBucketsResult",
-	"ListDirectoryBuckets":                    "ListAllMyDirectoryBucketsResult",
-	"ListMultipartUploads":                    "ListMultipartUploadsResult",
-	"ListObjectVersions":                      "ListVersionsResult",
-	"ListObjects":                             "ListBucketResult",
-	"ListObjectsV2":                           "ListBucketResult",
-	"ListParts":                               "ListPartsResult",
+	"ListBucketInventoryConfigurations":          "ListInventoryConfigurationsResult",
+	"ListBucketMetricsConfigurations":            "ListMetricsConfigurationsResult",
+	"ListBuckets":                                "ListAllMyBucketsResult",
+	"ListDirectoryBuckets":                       "ListAllMyDirectoryBucketsResult",
+	"ListMultipartUploads":                       "ListMultipartUploadsResult",
+	"ListObjectVersions":                         "ListVersionsResult",
+	"ListObjects":                                "ListBucketResult",
+	"ListObjectsV2":                              "ListBucketResult",
+	"ListParts":                                  "ListPartsResult",
 }
 
 // unwrapped are the S3 operations whose answer's root element holds the text
@@ -86,7 +86,16 @@ func (g *generator) operationTable(b *bytes.Buffer) {
 	b.WriteString("Operations: []wire.Operation{\n")
 	for _, op := range g.ops {
 		fmt.Fprintf(b, "{Name: %q, Method: %q, URI: %q, Status: %d, In: reflect.TypeFor[%sInput](), Out: reflect.TypeFor[%sOutput]()",
-			op.Name, op.HTTP.Method, op.HTTP.RequestURI, max(op.HTTP.ResponseCode, 0), op.Name, op.Name)
+			op.Name, op.HTTP.Method, op.HTTP.RequestURI, op.HTTP.ResponseCode, op.Name, op.Name)
+		if op.Output == nil {
+			b.WriteString(", Void: true")
+		}
+		if op.Deprecated {
+			b.WriteString(", Deprecated: true")
+		}
+		if op.Input != nil && op.Input.LocationName != "" {
+			fmt.Fprintf(b, ", InRoot: %q", op.Input.LocationName)
+		}
 		if root := roots[op.Name]; root != "" && g.service == "s3" {
 			fmt.Fprintf(b, ", Root: %q", root)
 			if unwrapped[op.Name] {

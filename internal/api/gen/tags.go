@@ -21,6 +21,12 @@ var always = map[string][]string{
 	},
 }
 
+// secret are members that can hold secrets although the model does not call
+// them sensitive.
+var secret = map[string][]string{
+	"cloudformation": {"Parameter.ParameterValue", "Parameter.ResolvedValue"},
+}
+
 // locations are the tag options of the places a member can have outside the
 // body.
 var locations = map[string]string{
@@ -42,7 +48,7 @@ func (g *generator) tag(shapeName string, in *shape, m member) (string, error) {
 	}
 	t.addIf(slices.Contains(in.Required, m.Name), "required")
 	t.addIf(slices.Contains(always[g.service], shapeName+"."+m.Name), "always")
-	t.addIf(g.sensitive(m.Shape), "sensitive")
+	t.addIf(g.sensitive(m.Shape) || slices.Contains(secret[g.service], shapeName+"."+m.Name), "sensitive")
 	t.addIf(in.Payload == m.Name, "payload")
 	t.addIf(s.Streaming || m.Streaming || s.EventStream, "stream")
 	t.addIf(s.EventStream, "eventstream")
@@ -58,8 +64,13 @@ func (g *generator) tag(shapeName string, in *shape, m member) (string, error) {
 	if t[0] != m.Name {
 		t.add("member=" + m.Name)
 	}
+	t.addIf(slices.Contains(in.Required, m.Name) && g.own.required(m), "own-required")
 	if g.hasRule(m.Shape) {
-		t.add("rule=" + m.Shape)
+		if g.own.value(m) {
+			t.add("own-value")
+		} else {
+			t.add("rule=" + m.Shape)
+		}
 	}
 	return strings.Join(t, ","), nil
 }

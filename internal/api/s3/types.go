@@ -349,7 +349,7 @@ type CopyPartResult struct {
 
 // CreateBucketConfiguration is the structure CreateBucketConfiguration.
 type CreateBucketConfiguration struct {
-	LocationConstraint string        `aws:"LocationConstraint,rule=BucketLocationConstraint"`
+	LocationConstraint string        `aws:"LocationConstraint"`
 	Location           *LocationInfo `aws:"Location"`
 	Bucket             *BucketInfo   `aws:"Bucket"`
 	Tags               []Tag         `aws:"Tags,item=Tag"`
@@ -896,7 +896,7 @@ type GetBucketLocationInput struct {
 
 // GetBucketLocationOutput is the output of GetBucketLocation.
 type GetBucketLocationOutput struct {
-	LocationConstraint string `aws:"LocationConstraint,rule=BucketLocationConstraint"`
+	LocationConstraint string `aws:"LocationConstraint"`
 }
 
 // GetBucketLoggingInput is the input of GetBucketLogging.

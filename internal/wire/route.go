@@ -1,0 +1,194 @@
+package wire
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/sekisho/sekisho/internal/aws"
+)
+
+// level is what an S3 request addresses.
+type level uint8
+
+const (
+	levelService level = iota
+	levelBucket
+	levelKey
+)
+
+// route is what tells one REST operation from the others.
+type route struct {
+	op       *Op
+	method   string
+	level    level
+	fixed    string            // first segment of the path, where it is no label
+	literals map[string]string // query parameters of the URI, with their values
+	query    []string          // required query members
+	header   []string          // required header members
+	optional map[string]bool   // all query members
+}
+
+func newRoutes(s *Service) []*route {
+	var all []*route
+	for i := range s.Operations {
+		if o := &s.Operations[i]; !o.Deprecated {
+			all = append(all, newRoute(s.ops[o.Name]))
+		}
+	}
+	return all
+}
+
+func newRoute(op *Op) *route {
+	path, query, _ := strings.Cut(op.URI, "?")
+	r := &route{op: op, method: op.Method, literals: map[string]string{}, optional: map[string]bool{}}
+	switch {
+	case strings.HasPrefix(path, "/{Bucket}/"):
+		r.level = levelKey
+	case strings.HasPrefix(path, "/{Bucket}"):
+		r.level = levelBucket
+	default:
+		r.fixed = strings.TrimPrefix(path, "/")
+	}
+	for part := range strings.SplitSeq(query, "&") {
+		if name, value, _ := strings.Cut(part, "="); name != "" {
+			r.literals[name] = value
+		}
+	}
+	for i := range op.In.NumField() {
+		name, rest, _ := strings.Cut(op.In.Field(i).Tag.Get("aws"), ",")
+		options := "," + rest + ","
+		required := strings.Contains(options, ",required,")
+		switch {
+		case strings.Contains(options, ",query,"):
+			r.optional[name] = true
+			if required {
+				r.query = append(r.query, name)
+			}
+		case strings.Contains(options, ",header,") && required:
+			r.header = append(r.header, name)
+		}
+	}
+	return r
+}
+
+// fit is how well a request fits a route; of several the one that fits best
+// is taken.
+type fit struct{ literals, matched, missing, headers int }
+
+func (f fit) better(g fit) bool {
+	switch {
+	case f.literals != g.literals:
+		return f.literals > g.literals
+	case f.matched != g.matched:
+		return f.matched > g.matched
+	case f.missing != g.missing:
+		return f.missing < g.missing
+	}
+	return f.headers > g.headers
+}
+
+// Route returns the operation of a REST request: by method, by what it
+// addresses, by the subresources in its query (`?acl`, `?list-type=2`), then
+// by the parameters and headers that operations require (`?uploadId=`,
+// x-amz-copy-source). A subresource that no operation of the method takes is
+// refused, so that `PUT /bucket?unknown` never creates a bucket.
+func (s *Service) Route(r *Request) (*Op, error) {
+	at := levelService
+	switch {
+	case r.Key != "":
+		at = levelKey
+	case r.Bucket != "":
+		at = levelBucket
+	}
+	var (
+		best *route
+		top  fit
+	)
+	for _, rt := range s.routes {
+		f, ok := rt.fit(r, at)
+		if ok && (best == nil || f.better(top)) {
+			best, top = rt, f
+		}
+	}
+	if best == nil || s.strange(best, r.Query) {
+		return nil, methodNotAllowed(r)
+	}
+	return best.op, nil
+}
+
+func methodNotAllowed(r *Request) error {
+	e := aws.Errorf("MethodNotAllowed", "The specified method is not allowed against this resource.")
+	return e.With("Method", clip(r.Method)).With("ResourceType", resourceType(r))
+}
+
+func resourceType(r *Request) string {
+	switch {
+	case r.Key != "":
+		return "OBJECT"
+	case r.Bucket != "":
+		return "BUCKET"
+	}
+	return "SERVICE"
+}
+
+func (rt *route) fit(r *Request, at level) (fit, bool) {
+	var f fit
+	if rt.method != r.Method {
+		return f, false
+	}
+	if rt.fixed != "" {
+		if rt.fixed != r.Bucket || r.Key != "" {
+			return f, false
+		}
+	} else if rt.level != at {
+		return f, false
+	}
+	for name, value := range rt.literals {
+		have, ok := r.Query[name]
+		if !ok || value != "" && (len(have) == 0 || have[0] != value) {
+			return f, false
+		}
+	}
+	f.literals = len(rt.literals)
+	if rt.fixed != "" {
+		f.literals++
+	}
+	for _, name := range rt.query {
+		if _, ok := r.Query[name]; ok {
+			f.matched++
+		} else {
+			f.missing++
+		}
+	}
+	f.countHeaders(rt, r.Header)
+	// Without anything of its own in the request a route with requirements
+	// is not meant.
+	return f, f.literals > 0 || f.matched > 0 || f.missing == 0
+}
+
+func (f *fit) countHeaders(rt *route, h http.Header) {
+	for _, name := range rt.header {
+		if headerText(h, name) != "" {
+			f.headers++
+		} else {
+			f.missing++
+		}
+	}
+}
+
+// strange tells whether the query names a subresource that the route does
+// not take.
+func (s *Service) strange(chosen *route, query url.Values) bool {
+	for name := range query {
+		if _, ok := chosen.literals[name]; ok || chosen.optional[name] {
+			continue
+		}
+		for _, rt := range s.routes {
+			if value, ok := rt.literals[name]; ok && value == "" {
+				return true
+			}
+		}
+	}
+	return false
+}
