@@ -209,7 +209,7 @@ func (c *checker) missing(p *plan, s *seen) {
 	}
 	for _, i := range p.required {
 		f := &p.fields[i]
-		if s.has(i) || f.ownRequired {
+		if s.has(i) || f.ownRequired || f.place != placeBody {
 			continue
 		}
 		if len(c.found) < maxViolations {
