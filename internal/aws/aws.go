@@ -101,6 +101,9 @@ type Error struct {
 	// Header are response headers the answer carries, such as S3's
 	// x-amz-delete-marker.
 	Header map[string]string
+	// RequestID is the ID of the call that was answered so. It is set for
+	// calls inside the process; those of clients know theirs.
+	RequestID string
 }
 
 // Errorf builds an API error. The message is formatted as by fmt.Sprintf.

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
 
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
@@ -42,7 +43,13 @@ func (i invoker) Invoke(ctx context.Context, service, operation string, in any) 
 	if !c.Principal.Expires.IsZero() && c.Time.After(c.Principal.Expires) {
 		return nil, aws.Errorf("ExpiredTokenException", "The security token included in the request is expired")
 	}
-	return i.k.Do(ctx, c, in)
+	out, err := i.k.Do(ctx, c, in)
+	if e, ok := errors.AsType[*aws.Error](err); ok {
+		answer := *e
+		answer.RequestID = c.ID
+		return nil, &answer
+	}
+	return out, err
 }
 
 // Identify returns whom credentials stand for. The secret is compared, so a
