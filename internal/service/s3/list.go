@@ -1,0 +1,412 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	api "github.com/sekisho/sekisho/internal/api/s3"
+	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
+	"github.com/sekisho/sekisho/internal/state"
+)
+
+const (
+	maxKeys = 1000
+	// listBatch is how many rows one query of a listing reads.
+	listBatch = 1000
+)
+
+// listNeeds asks for listing a bucket, with the keys that say what of it.
+func (s *Service) listNeeds(ctx context.Context, c *call.Call, bucket, expectedOwner, action, prefix, delimiter string, limit *int64) ([]call.Need, error) {
+	t, err := s.target(ctx, c, bucket, expectedOwner)
+	if err != nil {
+		return nil, err
+	}
+	keys := policy.Keys{}
+	if prefix != "" {
+		keys["s3:prefix"] = []string{prefix}
+	}
+	if delimiter != "" {
+		keys["s3:delimiter"] = []string{delimiter}
+	}
+	if limit != nil {
+		keys["s3:max-keys"] = []string{fmt.Sprint(*limit)}
+	}
+	return []call.Need{t.on(action, keys)}, nil
+}
+
+// pageSize reads max-keys and its like: at most as many as S3 answers.
+func pageSize(name string, asked *int64, most int64) (int64, error) {
+	if asked == nil {
+		return most, nil
+	}
+	if *asked < 0 || *asked > 1<<31-1 {
+		return 0, errInvalidArgument(name, fmt.Sprint(*asked), "Argument %s must be an integer between 0 and 2147483647", name)
+	}
+	return min(*asked, most), nil
+}
+
+// coding is how the keys of an answer are written.
+func coding(encodingType string) (func(string) string, error) {
+	switch encodingType {
+	case "":
+		return func(s string) string { return s }, nil
+	case "url":
+		return urlCoded, nil
+	}
+	return nil, errInvalidArgument("encoding-type", encodingType, "Invalid Encoding Method specified in Request")
+}
+
+// urlCoded writes a key as in a query, but for slashes and stars.
+func urlCoded(s string) string {
+	return strings.NewReplacer("%2F", "/", "%2A", "*", "~", "%7E").Replace(url.QueryEscape(s))
+}
+
+// entry is a row of a listing of objects.
+type entry struct {
+	Key               string    `db:"key"`
+	Modified          time.Time `db:"modified"`
+	Size              int64     `db:"size"`
+	ETag              string    `db:"etag"`
+	StorageClass      string    `db:"storage_class"`
+	ChecksumAlgorithm string    `db:"checksum_algorithm"`
+	ChecksumType      string    `db:"checksum_type"`
+}
+
+// listing is a page of objects and common prefixes.
+type listing struct {
+	objects  []entry
+	prefixes []string
+	// next is where the following page begins, and last the last key or
+	// prefix of this one; both are empty when this is the last page.
+	next, last string
+}
+
+// list reads a page of the newest versions whose keys begin with prefix and
+// are not before from.
+func (s *Service) list(ctx context.Context, bucket, prefix, delimiter, from string, limit int64) (*listing, error) {
+	l := &listing{}
+	if limit == 0 || !storable(prefix) || !storable(delimiter) || !storable(from) {
+		return l, nil
+	}
+	err := s.db.View(ctx, func(tx *state.Tx) error {
+		*l = listing{}
+		return l.fill(ctx, tx, bucket, prefix, delimiter, max(from, prefix), limit)
+	})
+	return l, err
+}
+
+func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter, from string, limit int64) error {
+	for {
+		rows, err := state.List[entry](ctx, tx, `SELECT key, modified, size, etag, storage_class, checksum_algorithm, checksum_type
+			FROM s3_object WHERE bucket = $1 AND latest = 1 AND marker = 0 AND key >= $2 ORDER BY key LIMIT $3`,
+			bucket, from, min(limit+1, listBatch))
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if !strings.HasPrefix(row.Key, prefix) {
+				return nil
+			}
+			shared, folded := commonPrefix(row.Key, prefix, delimiter)
+			if folded && l.folds(shared) {
+				continue
+			}
+			if int64(len(l.objects)+len(l.prefixes)) == limit {
+				l.next = row.Key
+				return nil
+			}
+			if folded {
+				l.prefixes = append(l.prefixes, shared)
+				l.last = shared
+			} else {
+				l.objects = append(l.objects, row)
+				l.last = row.Key
+			}
+		}
+		if int64(len(rows)) < min(limit+1, listBatch) {
+			return nil
+		}
+		from = afterText(rows[len(rows)-1].Key)
+		if n := len(l.prefixes); n > 0 && strings.HasPrefix(rows[len(rows)-1].Key, l.prefixes[n-1]) {
+			from = max(from, afterPrefix(l.prefixes[n-1]))
+		}
+	}
+}
+
+// folds reports whether the page ends with a common prefix already.
+func (l *listing) folds(prefix string) bool {
+	return len(l.prefixes) > 0 && l.prefixes[len(l.prefixes)-1] == prefix
+}
+
+// commonPrefix is what a key is folded into: all up to the first delimiter
+// after the prefix.
+func commonPrefix(key, prefix, delimiter string) (string, bool) {
+	if delimiter == "" {
+		return "", false
+	}
+	i := strings.Index(key[len(prefix):], delimiter)
+	if i < 0 {
+		return "", false
+	}
+	return key[:len(prefix)+i+len(delimiter)], true
+}
+
+// startAfter is where a listing begins that goes on after a key, or after all
+// that a common prefix folds.
+func startAfter(marker, prefix, delimiter string) string {
+	if marker == "" {
+		return ""
+	}
+	if strings.HasPrefix(marker, prefix) {
+		if shared, ok := commonPrefix(marker, prefix, delimiter); ok && shared == marker {
+			return afterPrefix(marker)
+		}
+	}
+	return afterText(marker)
+}
+
+func (e *entry) shown(code func(string) string, o *api.Owner) api.Object {
+	out := api.Object{
+		Key: code(e.Key), LastModified: &e.Modified, ETag: quoted(e.ETag), Size: &e.Size,
+		StorageClass: e.StorageClass, Owner: o, ChecksumType: e.ChecksumType,
+	}
+	if e.ChecksumAlgorithm != "" {
+		out.ChecksumAlgorithm = []string{e.ChecksumAlgorithm}
+	}
+	return out
+}
+
+func shownPrefixes(prefixes []string, code func(string) string) []api.CommonPrefix {
+	var out []api.CommonPrefix
+	for _, p := range prefixes {
+		out = append(out, api.CommonPrefix{Prefix: code(p)})
+	}
+	return out
+}
+
+func (s *Service) listObjectsV2Needs(ctx context.Context, c *call.Call, in *api.ListObjectsV2Input) ([]call.Need, error) {
+	return s.listNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, "s3:ListBucket", in.Prefix, in.Delimiter, in.MaxKeys)
+}
+
+func (s *Service) listObjectsV2(ctx context.Context, c *call.Call, in *api.ListObjectsV2Input) (*api.ListObjectsV2Output, error) {
+	b, err := s.bucket(ctx, in.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := pageSize("max-keys", in.MaxKeys, maxKeys)
+	if err != nil {
+		return nil, err
+	}
+	code, err := coding(in.EncodingType)
+	if err != nil {
+		return nil, err
+	}
+	from := startAfter(in.StartAfter, in.Prefix, in.Delimiter)
+	if in.ContinuationToken != "" {
+		if from, err = decodeToken(in.ContinuationToken); err != nil {
+			return nil, err
+		}
+	}
+	l, err := s.list(ctx, b.Name, in.Prefix, in.Delimiter, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ListObjectsV2Output{
+		Name: b.Name, Prefix: code(in.Prefix), Delimiter: code(in.Delimiter), MaxKeys: &limit, EncodingType: in.EncodingType,
+		StartAfter: code(in.StartAfter), ContinuationToken: in.ContinuationToken,
+		KeyCount: new(int64(len(l.objects) + len(l.prefixes))), IsTruncated: new(l.next != ""),
+		CommonPrefixes: shownPrefixes(l.prefixes, code),
+	}
+	if l.next != "" {
+		out.NextContinuationToken = encodeToken(l.next)
+	}
+	var o *api.Owner
+	if isTrue(in.FetchOwner) {
+		o = &api.Owner{ID: owner(b.Account)}
+	}
+	for i := range l.objects {
+		out.Contents = append(out.Contents, l.objects[i].shown(code, o))
+	}
+	return out, nil
+}
+
+func (s *Service) listObjectsNeeds(ctx context.Context, c *call.Call, in *api.ListObjectsInput) ([]call.Need, error) {
+	return s.listNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, "s3:ListBucket", in.Prefix, in.Delimiter, in.MaxKeys)
+}
+
+func (s *Service) listObjects(ctx context.Context, c *call.Call, in *api.ListObjectsInput) (*api.ListObjectsOutput, error) {
+	b, err := s.bucket(ctx, in.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := pageSize("max-keys", in.MaxKeys, maxKeys)
+	if err != nil {
+		return nil, err
+	}
+	code, err := coding(in.EncodingType)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.list(ctx, b.Name, in.Prefix, in.Delimiter, startAfter(in.Marker, in.Prefix, in.Delimiter), limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ListObjectsOutput{
+		Name: b.Name, Prefix: code(in.Prefix), Delimiter: code(in.Delimiter), Marker: code(in.Marker), MaxKeys: &limit,
+		EncodingType: in.EncodingType, IsTruncated: new(l.next != ""), CommonPrefixes: shownPrefixes(l.prefixes, code),
+	}
+	if l.next != "" && in.Delimiter != "" {
+		out.NextMarker = code(l.last) // without a delimiter callers take the last key
+	}
+	o := &api.Owner{ID: owner(b.Account)}
+	for i := range l.objects {
+		out.Contents = append(out.Contents, l.objects[i].shown(code, o))
+	}
+	return out, nil
+}
+
+func (s *Service) listObjectVersionsNeeds(ctx context.Context, c *call.Call, in *api.ListObjectVersionsInput) ([]call.Need, error) {
+	return s.listNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, "s3:ListBucketVersions", in.Prefix, in.Delimiter, in.MaxKeys)
+}
+
+// versionEntry is a row of a listing of versions.
+type versionEntry struct {
+	entry
+	Version string `db:"version"`
+	Seq     int64  `db:"seq"`
+	Latest  bool   `db:"latest"`
+	Marker  bool   `db:"marker"`
+}
+
+func (s *Service) listObjectVersions(ctx context.Context, c *call.Call, in *api.ListObjectVersionsInput) (*api.ListObjectVersionsOutput, error) {
+	b, err := s.bucket(ctx, in.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := pageSize("max-keys", in.MaxKeys, maxKeys)
+	if err != nil {
+		return nil, err
+	}
+	code, err := coding(in.EncodingType)
+	if err != nil {
+		return nil, err
+	}
+	if in.VersionIdMarker != "" && in.KeyMarker == "" {
+		return nil, errInvalidArgument("version-id-marker", in.VersionIdMarker, "A version-id marker cannot be specified without a key marker.")
+	}
+	if err := checkVersion(in.VersionIdMarker); err != nil {
+		return nil, err
+	}
+	v, err := s.listVersions(ctx, b.Name, in, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ListObjectVersionsOutput{
+		Name: b.Name, Prefix: code(in.Prefix), Delimiter: code(in.Delimiter), MaxKeys: &limit, EncodingType: in.EncodingType,
+		KeyMarker: code(in.KeyMarker), VersionIdMarker: in.VersionIdMarker, IsTruncated: &v.truncated,
+		CommonPrefixes: shownPrefixes(v.prefixes, code),
+	}
+	if v.truncated {
+		out.NextKeyMarker, out.NextVersionIdMarker = code(v.lastKey), v.lastVersion
+	}
+	o := &api.Owner{ID: owner(b.Account)}
+	for i := range v.rows {
+		v.rows[i].show(out, code, o)
+	}
+	return out, nil
+}
+
+func (e *versionEntry) show(out *api.ListObjectVersionsOutput, code func(string) string, o *api.Owner) {
+	if e.Marker {
+		out.DeleteMarkers = append(out.DeleteMarkers, api.DeleteMarkerEntry{
+			Key: code(e.Key), VersionId: e.Version, IsLatest: &e.Latest, LastModified: &e.Modified, Owner: o,
+		})
+		return
+	}
+	object := e.entry.shown(code, o)
+	out.Versions = append(out.Versions, api.ObjectVersion{
+		Key: object.Key, VersionId: e.Version, IsLatest: &e.Latest, LastModified: object.LastModified, ETag: object.ETag,
+		Size: object.Size, StorageClass: object.StorageClass, Owner: o,
+		ChecksumAlgorithm: object.ChecksumAlgorithm, ChecksumType: object.ChecksumType,
+	})
+}
+
+// versionListing is a page of versions, newest first within a key.
+type versionListing struct {
+	rows                 []versionEntry
+	prefixes             []string
+	truncated            bool
+	lastKey, lastVersion string
+}
+
+func (s *Service) listVersions(ctx context.Context, bucket string, in *api.ListObjectVersionsInput, limit int64) (*versionListing, error) {
+	v := &versionListing{}
+	if limit == 0 || !storable(in.Prefix) || !storable(in.Delimiter) || !storable(in.KeyMarker) {
+		return v, nil
+	}
+	err := s.db.View(ctx, func(tx *state.Tx) error {
+		*v = versionListing{}
+		from, below := startAfter(in.KeyMarker, in.Prefix, in.Delimiter), int64(0)
+		if in.VersionIdMarker != "" {
+			seq, err := state.List[int64](ctx, tx, `SELECT seq FROM s3_object WHERE bucket = $1 AND key = $2 AND version = $3`,
+				bucket, in.KeyMarker, in.VersionIdMarker)
+			if err != nil {
+				return err
+			}
+			if len(seq) == 1 {
+				from, below = in.KeyMarker, seq[0]
+			}
+		}
+		if from < in.Prefix {
+			from, below = in.Prefix, 0
+		}
+		return v.fill(ctx, tx, bucket, in.Prefix, in.Delimiter, from, below, limit)
+	})
+	return v, err
+}
+
+// fill reads versions from a key on; where below is not 0, only that key's
+// versions older than it.
+func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter, from string, below, limit int64) error {
+	for {
+		rows, err := state.List[versionEntry](ctx, tx, `SELECT key, version, seq, latest, marker, modified, size, etag, storage_class,
+				checksum_algorithm, checksum_type
+			FROM s3_object WHERE bucket = $1 AND key >= $2 AND (key > $2 OR $3 = 0 OR seq < $3)
+			ORDER BY key, seq DESC LIMIT $4`, bucket, from, below, listBatch)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if !strings.HasPrefix(row.Key, prefix) {
+				return nil
+			}
+			shared, folded := commonPrefix(row.Key, prefix, delimiter)
+			if folded && len(v.prefixes) > 0 && v.prefixes[len(v.prefixes)-1] == shared {
+				continue
+			}
+			if int64(len(v.rows)+len(v.prefixes)) == limit {
+				v.truncated = true
+				return nil
+			}
+			if folded {
+				v.prefixes = append(v.prefixes, shared)
+				v.lastKey, v.lastVersion = shared, ""
+			} else {
+				v.rows = append(v.rows, row)
+				v.lastKey, v.lastVersion = row.Key, row.Version
+			}
+		}
+		if len(rows) < listBatch {
+			return nil
+		}
+		last := rows[len(rows)-1]
+		from, below = last.Key, last.Seq
+		if n := len(v.prefixes); n > 0 && strings.HasPrefix(last.Key, v.prefixes[n-1]) {
+			from, below = max(afterText(last.Key), afterPrefix(v.prefixes[n-1])), 0
+		}
+	}
+}

@@ -1,0 +1,778 @@
+package s3
+
+import (
+	"cmp"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	api "github.com/sekisho/sekisho/internal/api/s3"
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
+	"github.com/sekisho/sekisho/internal/state"
+)
+
+// maxParts is the highest part number.
+const maxParts = 10000
+
+// upload is a row of s3_upload.
+type upload struct {
+	ID                string    `db:"id"`
+	Bucket            string    `db:"bucket"`
+	Key               string    `db:"key"`
+	Initiated         time.Time `db:"initiated"`
+	Initiator         string    `db:"initiator"`
+	StorageClass      string    `db:"storage_class"`
+	ChecksumAlgorithm string    `db:"checksum_algorithm"` // as asked for; '' when it was not
+	ChecksumType      string    `db:"checksum_type"`
+	Detail            string    `db:"detail"`
+	Tags              string    `db:"tags"`
+	envelope
+	AskedSSE    string `db:"asked_sse"`
+	AskedKMSKey string `db:"asked_kms_key"`
+}
+
+const uploadColumns = `id, bucket, key, initiated, initiator, storage_class, checksum_algorithm, checksum_type, detail, tags,
+	sse, kms_key, sealed_key, sse_context, bucket_key, asked_sse, asked_kms_key`
+
+// part is a row of s3_part.
+type part struct {
+	Number   int64     `db:"number"`
+	Blob     string    `db:"blob"`
+	Size     int64     `db:"size"`
+	ETag     string    `db:"etag"`
+	Checksum string    `db:"checksum"`
+	Modified time.Time `db:"modified"`
+}
+
+// findUpload returns an upload of a key, or NoSuchUpload.
+func findUpload(ctx context.Context, tx *state.Tx, bucket, key, id string) (*upload, error) {
+	if !storable(id) || !storable(key) {
+		return nil, errNoSuchUpload(strings.ToValidUTF8(id, "?"))
+	}
+	u, err := state.Get[upload](ctx, tx, `SELECT `+uploadColumns+` FROM s3_upload WHERE id = $1 AND bucket = $2 AND key = $3`, id, bucket, key)
+	if errors.Is(err, state.ErrNotFound) {
+		return nil, errNoSuchUpload(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &u, nil
+}
+
+func findParts(ctx context.Context, tx *state.Tx, upload string) ([]part, error) {
+	return state.List[part](ctx, tx, `SELECT number, blob, size, etag, checksum, modified FROM s3_part WHERE upload = $1 ORDER BY number`, upload)
+}
+
+// dropUpload forgets an upload and lets go of its parts.
+func dropUpload(ctx context.Context, tx *state.Tx, id string, at time.Time) error {
+	if err := releaseParts(ctx, tx, id, at); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM s3_upload WHERE id = $1`, id)
+	return err
+}
+
+// upload reads an upload and its bucket.
+func (s *Service) upload(ctx context.Context, bucketName, key, id string) (*bucket, *upload, error) {
+	b, err := s.bucket(ctx, bucketName)
+	if err != nil {
+		return nil, nil, err
+	}
+	var u *upload
+	err = s.db.View(ctx, func(tx *state.Tx) (err error) {
+		u, err = findUpload(ctx, tx, b.Name, key, id)
+		return err
+	})
+	return b, u, err
+}
+
+// stored is the algorithm whose checksums the upload keeps: the one that was
+// asked for, else the one that S3 computes by itself.
+func (u *upload) stored() algorithm {
+	a, err := parseAlgorithm(u.ChecksumAlgorithm)
+	if err != nil || a == noAlgorithm {
+		return sumCRC64NVME
+	}
+	return a
+}
+
+func (s *Service) createMultipartUploadNeeds(ctx context.Context, c *call.Call, in *api.CreateMultipartUploadInput) ([]call.Need, error) {
+	t, err := s.target(ctx, c, in.Bucket, in.ExpectedBucketOwner)
+	if err != nil {
+		return nil, err
+	}
+	return writeOfUpload(in).needs(c, t, in.Key, nil)
+}
+
+// createMultipartUpload makes the data key of the object to come: its parts
+// are encrypted under it as they arrive.
+func (s *Service) createMultipartUpload(ctx context.Context, c *call.Call, in *api.CreateMultipartUploadInput) (*api.CreateMultipartUploadOutput, error) {
+	b, err := s.bucket(ctx, in.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKey(in.Key); err != nil {
+		return nil, err
+	}
+	w := writeOfUpload(in)
+	if err := w.check(); err != nil {
+		return nil, err
+	}
+	tags, err := headerTags(w.tagging)
+	if err != nil {
+		return nil, err
+	}
+	a, kind, err := checksumOfUpload(in.ChecksumAlgorithm, in.ChecksumType)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{
+		ID: newBodyID(c.Time), Bucket: b.Name, Key: in.Key, Initiated: stamp(c), Initiator: c.Principal.ARN,
+		StorageClass: storageClass(w.class), ChecksumType: kind, Detail: w.detail.stored(), Tags: tags,
+		AskedSSE: w.sse.algorithm, AskedKMSKey: w.sse.conditionKey(c, b.Region),
+	}
+	if a != noAlgorithm {
+		u.ChecksumAlgorithm = a.String()
+	}
+	p, err := w.sse.plan(b)
+	if err != nil {
+		return nil, err
+	}
+	if _, u.envelope, err = s.newDataKey(ctx, c, b, u.Key, u.ID, p); err != nil {
+		return nil, err
+	}
+	err = s.change(ctx, b, func(tx *state.Tx, _ *bucket) error {
+		_, err := tx.Exec(ctx, `INSERT INTO s3_upload (`+uploadColumns+`)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+			u.ID, u.Bucket, u.Key, u.Initiated, u.Initiator, u.StorageClass, u.ChecksumAlgorithm, u.ChecksumType, u.Detail, u.Tags,
+			u.SSE, u.KMSKey, u.SealedKey, u.Context, u.BucketKey, u.AskedSSE, u.AskedKMSKey)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &api.CreateMultipartUploadOutput{
+		Bucket: b.Name, Key: u.Key, UploadId: u.ID, ServerSideEncryption: u.SSE, SSEKMSKeyId: u.KMSKey,
+		SSEKMSEncryptionContext: u.shownContext(b.Name, u.Key), BucketKeyEnabled: onlyTrue(u.BucketKey),
+		ChecksumAlgorithm: u.ChecksumAlgorithm,
+	}
+	if u.ChecksumAlgorithm != "" {
+		out.ChecksumType = kind
+	}
+	return out, nil
+}
+
+// checksumOfUpload is the checksum an upload asks for: SHA cannot be put
+// together from the parts', and CRC64NVME always is.
+func checksumOfUpload(name, kind string) (algorithm, string, error) {
+	a, err := parseAlgorithm(name)
+	if err != nil {
+		return a, "", err
+	}
+	switch {
+	case kind != "" && kind != composite && kind != fullObject:
+		return a, "", errInvalidRequest("Value for x-amz-checksum-type header is invalid.")
+	case a == noAlgorithm && kind != "":
+		return a, "", errInvalidRequest("The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
+	case a == noAlgorithm, a == sumCRC64NVME && kind == "":
+		return a, fullObject, nil
+	case kind == "":
+		return a, composite, nil
+	case kind == fullObject && !a.isCRC(), kind == composite && a == sumCRC64NVME:
+		return a, "", errInvalidRequest("The %s checksum type cannot be used with the %s checksum algorithm.", kind, strings.ToLower(a.String()))
+	}
+	return a, kind, nil
+}
+
+// partNeeds asks for writing a part: s3:PutObject, with the encryption headers
+// of the request that began the upload, which stand for all its parts.
+func (s *Service) partNeeds(ctx context.Context, c *call.Call, bucketName, expectedOwner, key, id string, more policy.Keys) ([]call.Need, error) {
+	t, err := s.target(ctx, c, bucketName, expectedOwner)
+	if err != nil {
+		return nil, err
+	}
+	n := t.in("s3:PutObject", key, policy.Keys{})
+	for name, values := range more {
+		n.Keys[name] = values
+	}
+	if t.bucket == nil {
+		return []call.Need{n}, nil
+	}
+	_, u, err := s.upload(ctx, bucketName, key, id)
+	if _, absent := errors.AsType[*aws.Error](err); absent {
+		return []call.Need{n}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if u.AskedSSE != "" {
+		n.Keys["s3:"+headerSSE] = []string{u.AskedSSE}
+	}
+	if u.AskedKMSKey != "" {
+		n.Keys["s3:"+headerKMSKey] = []string{u.AskedKMSKey}
+	}
+	return []call.Need{n}, nil
+}
+
+func (s *Service) uploadPartNeeds(ctx context.Context, c *call.Call, in *api.UploadPartInput) ([]call.Need, error) {
+	return s.partNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, in.Key, in.UploadId, nil)
+}
+
+func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPartInput) (*api.UploadPartOutput, error) {
+	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey) != "" {
+		return nil, errHeaderNotImplemented(headerSSEC)
+	}
+	if in.ChecksumXXHASH64+in.ChecksumXXHASH3+in.ChecksumXXHASH128 != "" {
+		return nil, errHeaderNotImplemented("x-amz-checksum-xxhash")
+	}
+	cl, err := newClaims(in.Body, in.ContentMD5, sums{
+		sumCRC32: in.ChecksumCRC32, sumCRC32C: in.ChecksumCRC32C, sumCRC64NVME: in.ChecksumCRC64NVME,
+		sumSHA1: in.ChecksumSHA1, sumSHA256: in.ChecksumSHA256, sumSHA512: in.ChecksumSHA512, sumMD5: in.ChecksumMD5,
+	}, in.ChecksumAlgorithm)
+	if err != nil {
+		return nil, err
+	}
+	b, u, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.putPart(ctx, c, b, u, in.PartNumber, in.Body, cl)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.UploadPartOutput{
+		ETag: quoted(p.ETag), ServerSideEncryption: u.SSE, SSEKMSKeyId: u.KMSKey, BucketKeyEnabled: onlyTrue(u.BucketKey),
+	}
+	slot := [algorithmCount]*string{
+		sumCRC32: &out.ChecksumCRC32, sumCRC32C: &out.ChecksumCRC32C, sumCRC64NVME: &out.ChecksumCRC64NVME,
+		sumSHA1: &out.ChecksumSHA1, sumSHA256: &out.ChecksumSHA256, sumSHA512: &out.ChecksumSHA512, sumMD5: &out.ChecksumMD5,
+	}[u.stored()]
+	*slot = p.Checksum
+	return out, nil
+}
+
+// putPart stores one part of an upload; it replaces the part that had the
+// number.
+func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *upload, number *int64, body io.Reader, cl claims) (*part, error) {
+	if number == nil || *number < 1 || *number > maxParts {
+		given := ""
+		if number != nil {
+			given = fmt.Sprint(*number)
+		}
+		return nil, errInvalidArgument("partNumber", given, "Part number must be an integer between 1 and 10000, inclusive")
+	}
+	if err := u.accepts(cl); err != nil {
+		return nil, err
+	}
+	dataKey, err := s.dataKey(ctx, c, b, u.Key, u.ID, &u.envelope)
+	if err != nil {
+		return nil, err
+	}
+	p := &part{
+		Number: *number, Modified: stamp(c),
+		Blob: fmt.Sprintf("%s%s-%d-%s", blobArea, u.ID, *number, aws.RandomText(12, "abcdefghijklmnopqrstuvwxyz0123456789")),
+	}
+	in := newIntake(body, maxPut, cl, u.SSE == sseS3, u.stored())
+	defer in.stop()
+	if err := s.storeBody(ctx, p.Blob, dataKey, in); err != nil {
+		return nil, err
+	}
+	p.Size, p.ETag, p.Checksum = in.size, in.etag(u.SSE), in.sum(u.stored())
+	err = s.change(ctx, b, func(tx *state.Tx, _ *bucket) error { return p.record(ctx, tx, u, c.Time) })
+	if err != nil {
+		s.discard(ctx, p.Blob)
+		return nil, err
+	}
+	return p, nil
+}
+
+// accepts refuses parts with another checksum than the upload's.
+func (u *upload) accepts(cl claims) error {
+	if cl.algorithm == noAlgorithm || cl.algorithm.String() == u.ChecksumAlgorithm {
+		return nil
+	}
+	expected := "null"
+	if u.ChecksumAlgorithm != "" {
+		expected = strings.ToLower(u.ChecksumAlgorithm)
+	}
+	return errInvalidRequest("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
+		expected, strings.ToLower(cl.algorithm.String()))
+}
+
+func (p *part) record(ctx context.Context, tx *state.Tx, u *upload, at time.Time) error {
+	if _, err := findUpload(ctx, tx, u.Bucket, u.Key, u.ID); err != nil {
+		return err
+	}
+	old, err := state.List[string](ctx, tx, `SELECT blob FROM s3_part WHERE upload = $1 AND number = $2`, u.ID, p.Number)
+	if err != nil {
+		return err
+	}
+	for _, blob := range old {
+		if err := releaseBlob(ctx, tx, blob, at.Add(blobGrace)); err != nil {
+			return err
+		}
+	}
+	if err := keepBlob(ctx, tx, p.Blob); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO s3_part (upload, number, blob, size, etag, checksum, modified) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (upload, number) DO UPDATE SET blob = excluded.blob, size = excluded.size, etag = excluded.etag,
+			checksum = excluded.checksum, modified = excluded.modified`,
+		u.ID, p.Number, p.Blob, p.Size, p.ETag, p.Checksum, p.Modified)
+	return err
+}
+
+func (s *Service) completeMultipartUploadNeeds(ctx context.Context, c *call.Call, in *api.CompleteMultipartUploadInput) ([]call.Need, error) {
+	needs, err := s.partNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, in.Key, in.UploadId, nil)
+	if err != nil || in.IfMatch == "" {
+		return needs, err
+	}
+	read := needs[0]
+	read.Action = "s3:GetObject"
+	return append(needs, read), nil
+}
+
+// completeMultipartUpload makes one object of the parts it is given. To
+// complete an upload again, as a client does that did not hear the answer,
+// answers the same.
+func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in *api.CompleteMultipartUploadInput) (*api.CompleteMultipartUploadOutput, error) {
+	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey) != "" {
+		return nil, errHeaderNotImplemented(headerSSEC)
+	}
+	if in.IfNoneMatch != "" && in.IfNoneMatch != "*" {
+		return nil, errHeaderNotImplemented("If-None-Match")
+	}
+	b, u, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId)
+	if e, gone := errors.AsType[*aws.Error](err); gone && e.Code == "NoSuchUpload" && b != nil {
+		return s.completedAgain(ctx, c, b, in, e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if in.MultipartUpload == nil || len(in.MultipartUpload.Parts) == 0 || len(in.MultipartUpload.Parts) > maxParts {
+		return nil, errMalformedXML()
+	}
+	mayDecrypt, err := s.mayDecrypt(ctx, c, b, u)
+	if err != nil {
+		return nil, err
+	}
+	o := &object{
+		Bucket: b.Name, Key: u.Key, Modified: stamp(c), Body: u.ID, StorageClass: u.StorageClass,
+		Detail: u.Detail, Tags: u.Tags, envelope: u.envelope,
+	}
+	cond := conditions{match: in.IfMatch, absent: in.IfNoneMatch}
+	version, etag := aws.RandomText(32, aws.Alnum), randomETag()
+	err = s.change(ctx, b, func(tx *state.Tx, now *bucket) error {
+		if _, err := findUpload(ctx, tx, b.Name, u.Key, u.ID); err != nil {
+			return err
+		}
+		parts, unused, err := s.chooseParts(ctx, tx, u, in)
+		if err != nil {
+			return err
+		}
+		if err := o.assemble(u, parts, in, etag); err != nil {
+			return err
+		}
+		if !mayDecrypt {
+			o.ChecksumAlgorithm, o.ChecksumType, o.Checksum = "", "", ""
+		}
+		for _, p := range unused {
+			if err := dropPart(ctx, tx, u.ID, p, c.Time); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM s3_upload WHERE id = $1`, u.ID); err != nil {
+			return err
+		}
+		return replaceNewest(ctx, tx, now, o, version, cond, c.Time)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return completed(c, b, o), nil
+}
+
+// mayDecrypt reports whether the caller may use the upload's KMS key for
+// decryption. Without that AWS completes the upload and gives the object no
+// checksum.
+func (s *Service) mayDecrypt(ctx context.Context, c *call.Call, b *bucket, u *upload) (bool, error) {
+	if u.SSE != sseKMS {
+		return true, nil
+	}
+	_, err := s.dataKey(ctx, c, b, u.Key, u.ID, &u.envelope)
+	if e, refused := errors.AsType[*aws.Error](err); refused && e.Code == "AccessDenied" {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func dropPart(ctx context.Context, tx *state.Tx, upload string, p part, at time.Time) error {
+	if err := releaseBlob(ctx, tx, p.Blob, at.Add(blobGrace)); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM s3_part WHERE upload = $1 AND number = $2`, upload, p.Number)
+	return err
+}
+
+// chooseParts finds the parts that the request lists, and those it leaves out.
+func (s *Service) chooseParts(ctx context.Context, tx *state.Tx, u *upload, in *api.CompleteMultipartUploadInput) (chosen, unused []part, err error) {
+	there, err := findParts(ctx, tx, u.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	byNumber := make(map[int64]part, len(there))
+	for _, p := range there {
+		byNumber[p.Number] = p
+	}
+	last := int64(0)
+	for i := range in.MultipartUpload.Parts {
+		asked := &in.MultipartUpload.Parts[i]
+		if asked.PartNumber == nil {
+			return nil, nil, errMalformedXML()
+		}
+		number := *asked.PartNumber
+		if number <= last {
+			return nil, nil, aws.Errorf("InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.").
+				WithStatus(400).With("UploadId", u.ID)
+		}
+		last = number
+		p, ok := byNumber[number]
+		if !ok || unquoted(asked.ETag) != p.ETag {
+			return nil, nil, errInvalidPart(u.ID, number, asked.ETag)
+		}
+		if err := u.checkPart(&p, asked); err != nil {
+			return nil, nil, err
+		}
+		delete(byNumber, number)
+		chosen = append(chosen, p)
+	}
+	for _, p := range chosen[:len(chosen)-1] {
+		if p.Size < s.minPart {
+			return nil, nil, aws.Errorf("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size").WithStatus(400).
+				With("ProposedSize", fmt.Sprint(p.Size)).With("MinSizeAllowed", fmt.Sprint(s.minPart)).
+				With("PartNumber", fmt.Sprint(p.Number)).With("ETag", p.ETag)
+		}
+	}
+	for _, p := range there {
+		if _, left := byNumber[p.Number]; left {
+			unused = append(unused, p)
+		}
+	}
+	return chosen, unused, nil
+}
+
+func errInvalidPart(upload string, number int64, etag string) error {
+	return aws.Errorf("InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.").
+		WithStatus(400).With("UploadId", upload).With("PartNumber", fmt.Sprint(number)).With("ETag", unquoted(etag))
+}
+
+// checkPart compares the checksum that the request gives for a part.
+func (u *upload) checkPart(p *part, asked *api.CompletedPart) error {
+	given := sums{
+		sumCRC32: asked.ChecksumCRC32, sumCRC32C: asked.ChecksumCRC32C, sumCRC64NVME: asked.ChecksumCRC64NVME,
+		sumSHA1: asked.ChecksumSHA1, sumSHA256: asked.ChecksumSHA256, sumSHA512: asked.ChecksumSHA512, sumMD5: asked.ChecksumMD5,
+	}
+	a, value, err := given.only()
+	if err != nil {
+		return err
+	}
+	switch {
+	case a == noAlgorithm && u.ChecksumAlgorithm != "" && u.ChecksumType == composite:
+		return errInvalidRequest("The upload was created using a %s checksum. The complete request must include the checksum for each part. It was missing for part %d in the request.",
+			strings.ToLower(u.ChecksumAlgorithm), p.Number)
+	case a == noAlgorithm:
+		return nil
+	case a != u.stored() || value != p.Checksum:
+		return errInvalidPart(u.ID, p.Number, asked.ETag)
+	}
+	return nil
+}
+
+// assemble fills in what follows from the parts, and compares it with what
+// the request claims of the whole.
+func (o *object) assemble(u *upload, parts []part, in *api.CompleteMultipartUploadInput, kmsETag string) error {
+	o.Parts, o.Size = int64(len(parts)), 0
+	list := make([]partSum, 0, len(parts))
+	h := md5.New()
+	for _, p := range parts {
+		o.Size += p.Size
+		list = append(list, partSum{p.Checksum, p.Size})
+		if sum, err := hex.DecodeString(p.ETag); err == nil {
+			h.Write(sum)
+		}
+	}
+	whole := hex.EncodeToString(h.Sum(nil))
+	if u.SSE != sseS3 {
+		whole = kmsETag
+	}
+	o.ETag = whole + "-" + strconv.Itoa(len(parts))
+	if in.MpuObjectSize != nil && *in.MpuObjectSize != o.Size {
+		return errInvalidRequest("The provided 'x-amz-mp-object-size' header value %d does not match what was computed: %d", *in.MpuObjectSize, o.Size)
+	}
+	return o.assembleChecksum(u, list, in)
+}
+
+func (o *object) assembleChecksum(u *upload, list []partSum, in *api.CompleteMultipartUploadInput) error {
+	a, ok := u.stored(), false
+	if u.ChecksumType == composite {
+		o.Checksum, ok = compositeSum(a, list)
+	} else {
+		o.Checksum, ok = joinedCRC(a, list)
+	}
+	if !ok {
+		return fmt.Errorf("upload %s: a part has no %s checksum", u.ID, a)
+	}
+	o.ChecksumAlgorithm, o.ChecksumType = a.String(), u.ChecksumType
+	if in.ChecksumType != "" && in.ChecksumType != u.ChecksumType {
+		return errInvalidRequest("The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.ChecksumType)
+	}
+	given := sums{
+		sumCRC32: in.ChecksumCRC32, sumCRC32C: in.ChecksumCRC32C, sumCRC64NVME: in.ChecksumCRC64NVME,
+		sumSHA1: in.ChecksumSHA1, sumSHA256: in.ChecksumSHA256, sumSHA512: in.ChecksumSHA512, sumMD5: in.ChecksumMD5,
+	}
+	for b := sumCRC32; b < algorithmCount; b++ {
+		if given[b] != "" && (b != a || strings.Split(given[b], "-")[0] != strings.Split(o.Checksum, "-")[0]) {
+			return errChecksumMismatch(b)
+		}
+	}
+	return nil
+}
+
+func completed(c *call.Call, b *bucket, o *object) *api.CompleteMultipartUploadOutput {
+	out := &api.CompleteMultipartUploadOutput{
+		Location: c.BaseURL + "/" + b.Name + "/" + urlCoded(o.Key), Bucket: b.Name, Key: o.Key, ETag: quoted(o.ETag),
+		VersionId: shownVersion(b, o), ServerSideEncryption: o.SSE, SSEKMSKeyId: o.KMSKey, BucketKeyEnabled: onlyTrue(o.BucketKey),
+		ChecksumType: o.ChecksumType,
+	}
+	slot := [algorithmCount]*string{
+		sumCRC32: &out.ChecksumCRC32, sumCRC32C: &out.ChecksumCRC32C, sumCRC64NVME: &out.ChecksumCRC64NVME,
+		sumSHA1: &out.ChecksumSHA1, sumSHA256: &out.ChecksumSHA256, sumSHA512: &out.ChecksumSHA512, sumMD5: &out.ChecksumMD5,
+	}[o.algorithm()]
+	if slot != nil {
+		*slot = o.Checksum
+	}
+	return out
+}
+
+// completedAgain answers for an upload that became an object already.
+func (s *Service) completedAgain(ctx context.Context, c *call.Call, b *bucket, in *api.CompleteMultipartUploadInput, gone *aws.Error) (*api.CompleteMultipartUploadOutput, error) {
+	if !storable(in.UploadId) || !storable(in.Key) {
+		return nil, gone
+	}
+	var o object
+	err := s.db.View(ctx, func(tx *state.Tx) (err error) {
+		o, err = state.Get[object](ctx, tx, `SELECT `+objectColumns+` FROM s3_object
+			WHERE body = $1 AND parts > 0 AND bucket = $2 AND key = $3`, in.UploadId, b.Name, in.Key)
+		return err
+	})
+	if errors.Is(err, state.ErrNotFound) {
+		return nil, gone
+	}
+	if err != nil {
+		return nil, err
+	}
+	return completed(c, b, &o), nil
+}
+
+func (s *Service) abortMultipartUploadNeeds(ctx context.Context, c *call.Call, in *api.AbortMultipartUploadInput) ([]call.Need, error) {
+	t, err := s.target(ctx, c, in.Bucket, in.ExpectedBucketOwner)
+	if err != nil {
+		return nil, err
+	}
+	return []call.Need{t.in("s3:AbortMultipartUpload", in.Key, nil)}, nil
+}
+
+func (s *Service) abortMultipartUpload(ctx context.Context, c *call.Call, in *api.AbortMultipartUploadInput) (*api.AbortMultipartUploadOutput, error) {
+	if in.IfMatchInitiatedTime != nil {
+		return nil, errHeaderNotImplemented("x-amz-if-match-initiated-time") // directory buckets have it
+	}
+	b, u, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId)
+	if err != nil {
+		return nil, err
+	}
+	err = s.change(ctx, b, func(tx *state.Tx, _ *bucket) error {
+		if _, err := findUpload(ctx, tx, b.Name, u.Key, u.ID); err != nil {
+			return err
+		}
+		return dropUpload(ctx, tx, u.ID, c.Time)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.AbortMultipartUploadOutput{}, nil
+}
+
+func (s *Service) listPartsNeeds(ctx context.Context, c *call.Call, in *api.ListPartsInput) ([]call.Need, error) {
+	t, err := s.target(ctx, c, in.Bucket, in.ExpectedBucketOwner)
+	if err != nil {
+		return nil, err
+	}
+	return []call.Need{t.in("s3:ListMultipartUploadParts", in.Key, nil)}, nil
+}
+
+func (s *Service) listParts(ctx context.Context, c *call.Call, in *api.ListPartsInput) (*api.ListPartsOutput, error) {
+	b, u, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := s.parts(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	page, marker, limit, more, err := pageOfParts(parts, in.PartNumberMarker, in.MaxParts)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ListPartsOutput{
+		Bucket: b.Name, Key: u.Key, UploadId: u.ID, PartNumberMarker: &marker, MaxParts: &limit, IsTruncated: &more,
+		StorageClass: u.StorageClass, ChecksumAlgorithm: u.ChecksumAlgorithm,
+		Owner: &api.Owner{ID: owner(b.Account)}, Initiator: initiator(u),
+	}
+	if u.ChecksumAlgorithm != "" {
+		out.ChecksumType = u.ChecksumType
+	}
+	next := int64(0)
+	for i := range page {
+		p := &page[i]
+		entry := api.Part{PartNumber: &p.Number, Size: &p.Size, ETag: quoted(p.ETag), LastModified: &p.Modified}
+		if u.ChecksumAlgorithm != "" {
+			*partSlots(&entry)[u.stored()] = p.Checksum
+		}
+		out.Parts = append(out.Parts, entry)
+		next = p.Number
+	}
+	out.NextPartNumberMarker = &next
+	return out, nil
+}
+
+func partSlots(v *api.Part) [algorithmCount]*string {
+	return [algorithmCount]*string{
+		sumCRC32: &v.ChecksumCRC32, sumCRC32C: &v.ChecksumCRC32C, sumCRC64NVME: &v.ChecksumCRC64NVME,
+		sumSHA1: &v.ChecksumSHA1, sumSHA256: &v.ChecksumSHA256, sumSHA512: &v.ChecksumSHA512, sumMD5: &v.ChecksumMD5,
+	}
+}
+
+// pageOfParts cuts a page out of a list of parts.
+func pageOfParts(parts []part, after, most *int64) (page []part, marker, limit int64, more bool, err error) {
+	if limit, err = pageSize("max-parts", most, maxKeys); err != nil {
+		return nil, 0, 0, false, err
+	}
+	if after != nil {
+		if marker = *after; marker < 0 {
+			return nil, 0, 0, false, errInvalidArgument("part-number-marker", fmt.Sprint(marker), "Argument part-number-marker must be an integer between 0 and 2147483647")
+		}
+	}
+	from, found := slices.BinarySearchFunc(parts, marker, func(p part, n int64) int { return cmp.Compare(p.Number, n) })
+	if found {
+		from++
+	}
+	to := min(int64(from)+limit, int64(len(parts)))
+	return parts[from:to], marker, limit, to < int64(len(parts)) && limit > 0, nil
+}
+
+// initiator names who began an upload: by ARN for users and sessions, as the
+// account for its root.
+func initiator(u *upload) *api.Initiator {
+	if arn, ok := aws.ParseARN(u.Initiator); ok && arn.Resource == "root" {
+		return &api.Initiator{ID: owner(arn.Account)}
+	}
+	return &api.Initiator{ID: u.Initiator, DisplayName: u.Initiator[strings.LastIndexByte(u.Initiator, '/')+1:]}
+}
+
+func (s *Service) listMultipartUploadsNeeds(ctx context.Context, c *call.Call, in *api.ListMultipartUploadsInput) ([]call.Need, error) {
+	return s.listNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, "s3:ListBucketMultipartUploads", in.Prefix, in.Delimiter, nil)
+}
+
+func (s *Service) listMultipartUploads(ctx context.Context, c *call.Call, in *api.ListMultipartUploadsInput) (*api.ListMultipartUploadsOutput, error) {
+	b, err := s.bucket(ctx, in.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := pageSize("max-uploads", in.MaxUploads, maxKeys)
+	if err != nil {
+		return nil, err
+	}
+	code, err := coding(in.EncodingType)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.ListMultipartUploadsOutput{
+		Bucket: b.Name, Prefix: code(in.Prefix), Delimiter: code(in.Delimiter), KeyMarker: code(in.KeyMarker),
+		UploadIdMarker: in.UploadIdMarker, MaxUploads: &limit, EncodingType: in.EncodingType, IsTruncated: new(false),
+	}
+	if limit == 0 || !storable(in.Prefix+in.Delimiter+in.KeyMarker+in.UploadIdMarker) {
+		return out, nil
+	}
+	var rows []upload
+	err = s.db.View(ctx, func(tx *state.Tx) (err error) {
+		rows, err = uploadsAfter(ctx, tx, b.Name, in)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	showUploads(out, rows, in, code, limit, owner(b.Account))
+	return out, nil
+}
+
+// uploadsAfter reads the uploads of a bucket that come after the markers. An
+// upload id counts only together with a key.
+func uploadsAfter(ctx context.Context, tx *state.Tx, bucket string, in *api.ListMultipartUploadsInput) ([]upload, error) {
+	from, id := in.KeyMarker, in.UploadIdMarker
+	switch {
+	case from == "":
+		from, id = in.Prefix, ""
+	case id == "":
+		from = startAfter(from, in.Prefix, in.Delimiter)
+	}
+	if from < in.Prefix {
+		from, id = in.Prefix, ""
+	}
+	return state.List[upload](ctx, tx, `SELECT `+uploadColumns+` FROM s3_upload
+		WHERE bucket = $1 AND (key, id) > ($2, $3) ORDER BY key, id`, bucket, from, id)
+}
+
+func showUploads(out *api.ListMultipartUploadsOutput, rows []upload, in *api.ListMultipartUploadsInput, code func(string) string, limit int64, ownerID string) {
+	var prefixes []string
+	for i := range rows {
+		u := &rows[i]
+		if !strings.HasPrefix(u.Key, in.Prefix) {
+			break
+		}
+		shared, folded := commonPrefix(u.Key, in.Prefix, in.Delimiter)
+		if folded && len(prefixes) > 0 && prefixes[len(prefixes)-1] == shared {
+			continue
+		}
+		if int64(len(out.Uploads)+len(prefixes)) == limit {
+			out.IsTruncated = new(true)
+			break
+		}
+		if folded {
+			prefixes = append(prefixes, shared)
+			out.NextKeyMarker, out.NextUploadIdMarker = code(shared), ""
+			continue
+		}
+		out.NextKeyMarker, out.NextUploadIdMarker = code(u.Key), u.ID
+		entry := api.MultipartUpload{
+			Key: code(u.Key), UploadId: u.ID, Initiated: &u.Initiated, StorageClass: u.StorageClass,
+			Owner: &api.Owner{ID: ownerID}, Initiator: initiator(u), ChecksumAlgorithm: u.ChecksumAlgorithm,
+		}
+		if u.ChecksumAlgorithm != "" {
+			entry.ChecksumType = u.ChecksumType
+		}
+		out.Uploads = append(out.Uploads, entry)
+	}
+	out.CommonPrefixes = shownPrefixes(prefixes, code)
+	if !*out.IsTruncated {
+		out.NextKeyMarker, out.NextUploadIdMarker = "", ""
+	}
+}

@@ -1,0 +1,103 @@
+package s3
+
+import (
+	api "github.com/sekisho/sekisho/internal/api/s3"
+	"github.com/sekisho/sekisho/internal/call"
+)
+
+// Operations is the table of contents: name, permission, deed.
+func (s *Service) Operations() []call.Operation {
+	return append(s.bucketOperations(), s.objectOperations()...)
+}
+
+func (s *Service) bucketOperations() []call.Operation {
+	return []call.Operation{
+		call.Op("ListBuckets", s.listBucketsNeeds, s.listBuckets),
+		call.Op("CreateBucket", s.createBucketNeeds, s.createBucket),
+		call.Op("DeleteBucket", onBucket[api.DeleteBucketInput](s, "s3:DeleteBucket"), s.deleteBucket),
+		call.Op("HeadBucket", onBucket[api.HeadBucketInput](s, "s3:ListBucket"), s.headBucket),
+		call.Op("GetBucketLocation", s.getBucketLocationNeeds, s.getBucketLocation),
+
+		call.Op("GetBucketVersioning", onBucket[api.GetBucketVersioningInput](s, "s3:GetBucketVersioning"), s.getBucketVersioning),
+		call.Op("PutBucketVersioning", onBucket[api.PutBucketVersioningInput](s, "s3:PutBucketVersioning"), s.putBucketVersioning),
+
+		call.Op("GetBucketPolicy", onBucket[api.GetBucketPolicyInput](s, "s3:GetBucketPolicy"), s.getBucketPolicy),
+		call.Op("GetBucketPolicyStatus", onBucket[api.GetBucketPolicyStatusInput](s, "s3:GetBucketPolicyStatus"), s.getBucketPolicyStatus),
+		call.Op("PutBucketPolicy", onBucket[api.PutBucketPolicyInput](s, "s3:PutBucketPolicy"), s.putBucketPolicy),
+		call.Op("DeleteBucketPolicy", onBucket[api.DeleteBucketPolicyInput](s, "s3:DeleteBucketPolicy"), s.deleteBucketPolicy),
+
+		call.Op("GetBucketEncryption", onBucket[api.GetBucketEncryptionInput](s, "s3:GetEncryptionConfiguration"), s.getBucketEncryption),
+		call.Op("PutBucketEncryption", onBucket[api.PutBucketEncryptionInput](s, "s3:PutEncryptionConfiguration"), s.putBucketEncryption),
+		call.Op("DeleteBucketEncryption", onBucket[api.DeleteBucketEncryptionInput](s, "s3:PutEncryptionConfiguration"), s.deleteBucketEncryption),
+
+		call.Op("GetPublicAccessBlock", onBucket[api.GetPublicAccessBlockInput](s, "s3:GetBucketPublicAccessBlock"), s.getPublicAccessBlock),
+		call.Op("PutPublicAccessBlock", onBucket[api.PutPublicAccessBlockInput](s, "s3:PutBucketPublicAccessBlock"), s.putPublicAccessBlock),
+		call.Op("DeletePublicAccessBlock", onBucket[api.DeletePublicAccessBlockInput](s, "s3:PutBucketPublicAccessBlock"), s.deletePublicAccessBlock),
+
+		call.Op("GetBucketOwnershipControls", onBucket[api.GetBucketOwnershipControlsInput](s, "s3:GetBucketOwnershipControls"), s.getBucketOwnershipControls),
+		call.Op("PutBucketOwnershipControls", onBucket[api.PutBucketOwnershipControlsInput](s, "s3:PutBucketOwnershipControls"), s.putBucketOwnershipControls),
+		call.Op("DeleteBucketOwnershipControls", onBucket[api.DeleteBucketOwnershipControlsInput](s, "s3:PutBucketOwnershipControls"), s.deleteBucketOwnershipControls),
+		call.Op("GetBucketAcl", onBucket[api.GetBucketAclInput](s, "s3:GetBucketAcl"), s.getBucketAcl),
+		call.Op("PutBucketAcl", onBucket[api.PutBucketAclInput](s, "s3:PutBucketAcl"), s.putBucketAcl),
+
+		call.Op("GetBucketTagging", onBucket[api.GetBucketTaggingInput](s, "s3:GetBucketTagging"), s.getBucketTagging),
+		call.Op("PutBucketTagging", onBucket[api.PutBucketTaggingInput](s, "s3:PutBucketTagging"), s.putBucketTagging),
+		call.Op("DeleteBucketTagging", onBucket[api.DeleteBucketTaggingInput](s, "s3:PutBucketTagging"), s.deleteBucketTagging),
+
+		call.Op("GetBucketLifecycleConfiguration", onBucket[api.GetBucketLifecycleConfigurationInput](s, "s3:GetLifecycleConfiguration"),
+			absent[api.GetBucketLifecycleConfigurationInput, api.GetBucketLifecycleConfigurationOutput](s, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")),
+		call.Op("DeleteBucketLifecycle", onBucket[api.DeleteBucketLifecycleInput](s, "s3:PutLifecycleConfiguration"),
+			empty[api.DeleteBucketLifecycleInput, api.DeleteBucketLifecycleOutput](s)),
+		call.Op("GetBucketCors", onBucket[api.GetBucketCorsInput](s, "s3:GetBucketCORS"),
+			absent[api.GetBucketCorsInput, api.GetBucketCorsOutput](s, "NoSuchCORSConfiguration", "The CORS configuration does not exist")),
+		call.Op("DeleteBucketCors", onBucket[api.DeleteBucketCorsInput](s, "s3:PutBucketCORS"),
+			empty[api.DeleteBucketCorsInput, api.DeleteBucketCorsOutput](s)),
+		call.Op("GetBucketWebsite", onBucket[api.GetBucketWebsiteInput](s, "s3:GetBucketWebsite"),
+			absent[api.GetBucketWebsiteInput, api.GetBucketWebsiteOutput](s, "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")),
+		call.Op("DeleteBucketWebsite", onBucket[api.DeleteBucketWebsiteInput](s, "s3:DeleteBucketWebsite"),
+			empty[api.DeleteBucketWebsiteInput, api.DeleteBucketWebsiteOutput](s)),
+		call.Op("GetBucketReplication", onBucket[api.GetBucketReplicationInput](s, "s3:GetReplicationConfiguration"),
+			absent[api.GetBucketReplicationInput, api.GetBucketReplicationOutput](s, "ReplicationConfigurationNotFoundError", "The replication configuration was not found")),
+		call.Op("DeleteBucketReplication", onBucket[api.DeleteBucketReplicationInput](s, "s3:PutReplicationConfiguration"),
+			empty[api.DeleteBucketReplicationInput, api.DeleteBucketReplicationOutput](s)),
+		call.Op("GetObjectLockConfiguration", onBucket[api.GetObjectLockConfigurationInput](s, "s3:GetBucketObjectLockConfiguration"),
+			absent[api.GetObjectLockConfigurationInput, api.GetObjectLockConfigurationOutput](s, "ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket")),
+		call.Op("GetBucketLogging", onBucket[api.GetBucketLoggingInput](s, "s3:GetBucketLogging"),
+			empty[api.GetBucketLoggingInput, api.GetBucketLoggingOutput](s)),
+		call.Op("GetBucketNotificationConfiguration", onBucket[api.GetBucketNotificationConfigurationInput](s, "s3:GetBucketNotification"),
+			empty[api.GetBucketNotificationConfigurationInput, api.GetBucketNotificationConfigurationOutput](s)),
+		call.Op("GetBucketAccelerateConfiguration", onBucket[api.GetBucketAccelerateConfigurationInput](s, "s3:GetAccelerateConfiguration"),
+			empty[api.GetBucketAccelerateConfigurationInput, api.GetBucketAccelerateConfigurationOutput](s)),
+		call.Op("GetBucketRequestPayment", onBucket[api.GetBucketRequestPaymentInput](s, "s3:GetBucketRequestPayment"), s.getBucketRequestPayment),
+	}
+}
+
+func (s *Service) objectOperations() []call.Operation {
+	return []call.Operation{
+		call.Op("PutObject", s.putObjectNeeds, s.putObject),
+		call.Op("GetObject", s.getObjectNeeds, s.getObject),
+		call.Op("HeadObject", s.headObjectNeeds, s.headObject),
+		call.Op("CopyObject", s.copyObjectNeeds, s.copyObject),
+		call.Op("DeleteObject", s.deleteObjectNeeds, s.deleteObject),
+		call.PublicOp("DeleteObjects", "each key is asked for on its own, and refused on its own", s.deleteObjects),
+		call.Op("GetObjectAttributes", s.getObjectAttributesNeeds, s.getObjectAttributes),
+
+		call.Op("GetObjectTagging", s.getObjectTaggingNeeds, s.getObjectTagging),
+		call.Op("PutObjectTagging", s.putObjectTaggingNeeds, s.putObjectTagging),
+		call.Op("DeleteObjectTagging", s.deleteObjectTaggingNeeds, s.deleteObjectTagging),
+		call.Op("GetObjectAcl", s.getObjectAclNeeds, s.getObjectAcl),
+		call.Op("PutObjectAcl", s.putObjectAclNeeds, s.putObjectAcl),
+
+		call.Op("ListObjects", s.listObjectsNeeds, s.listObjects),
+		call.Op("ListObjectsV2", s.listObjectsV2Needs, s.listObjectsV2),
+		call.Op("ListObjectVersions", s.listObjectVersionsNeeds, s.listObjectVersions),
+
+		call.Op("CreateMultipartUpload", s.createMultipartUploadNeeds, s.createMultipartUpload),
+		call.Op("UploadPart", s.uploadPartNeeds, s.uploadPart),
+		call.Op("UploadPartCopy", s.uploadPartCopyNeeds, s.uploadPartCopy),
+		call.Op("CompleteMultipartUpload", s.completeMultipartUploadNeeds, s.completeMultipartUpload),
+		call.Op("AbortMultipartUpload", s.abortMultipartUploadNeeds, s.abortMultipartUpload),
+		call.Op("ListParts", s.listPartsNeeds, s.listParts),
+		call.Op("ListMultipartUploads", s.listMultipartUploadsNeeds, s.listMultipartUploads),
+	}
+}
