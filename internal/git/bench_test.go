@@ -73,7 +73,7 @@ func BenchmarkPush(b *testing.B) {
 		p := newPackWriter()
 		root := &node{loaded: true}
 		change := FileChange{Path: "f", Mode: Regular, Content: fmt.Append(nil, i)}
-		if err := root.apply(nil, p, change, false, map[string]string{}); err != nil {
+		if err := root.apply(nil, p, change, map[string]string{}); err != nil {
 			b.Fatal(err)
 		}
 		tree, err := root.write(p)

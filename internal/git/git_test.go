@@ -578,6 +578,64 @@ func TestMakeCommit(t *testing.T) {
 	}
 }
 
+func TestMakeCommitWithEmptiedFolders(t *testing.T) {
+	r := newRepository(t)
+	file := func(path string) FileChange { return FileChange{Path: path, Mode: Regular, Content: []byte("x")} }
+	first := makeCommit(t, r, "", file("a/one"), file("b/two"), file("c/three"))
+	made, err := r.MakeCommit(t.Context(), CommitRequest{
+		Parent: first.Commit, KeepEmptyFolders: true,
+		Changes: []FileChange{
+			{Path: "a/one", Delete: true}, {Path: "b/two", Delete: true}, {Path: "c/three", Delete: true},
+			file("b"), file("c/four"),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := r.Reader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	var got []string
+	err = o.Files(made.Tree, func(path string, _ Entry) error {
+		got = append(got, path)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a/.gitkeep", "b", "c/four"}, got); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
+func TestMaintain(t *testing.T) {
+	r := newRepository(t)
+	parent, old := "", Zero
+	for i := range 5 {
+		made := makeCommit(t, r, parent, FileChange{Path: "f", Mode: Regular, Content: fmt.Append(nil, i)})
+		if err := r.UpdateRefs(t.Context(), Command{Ref: "refs/heads/main", Old: old, New: made.Commit}); err != nil {
+			t.Fatal(err)
+		}
+		parent, old = made.Commit, made.Commit
+	}
+	before := r.Packs()
+	if err := r.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := r.Packs(); before != 5 || after >= before {
+		t.Errorf("%d packs became %d", before, after)
+	}
+	refs, err := r.Refs(t.Context())
+	if err != nil || refs["refs/heads/main"] != parent {
+		t.Errorf("refs = %v, %v", refs, err)
+	}
+	if _, err := r.run(t.Context(), nil, "fsck", "--strict", "--full"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestArchive(t *testing.T) {
 	r := newRepository(t)
 	s := serve(t, r)

@@ -66,3 +66,25 @@ func (r *Repository) SetHead(ref string) error {
 	}
 	return syncDir(r.dir)
 }
+
+// ManyPacks is how many packs a repository may gather before Maintain is due.
+const ManyPacks = 40
+
+// Packs counts the repository's packs: each push leaves one.
+func (r *Repository) Packs() int {
+	packs, err := filepath.Glob(filepath.Join(r.dir, "objects", "pack", "*.pack"))
+	if err != nil {
+		return 0
+	}
+	return len(packs)
+}
+
+// Maintain joins small packs into larger ones and loose refs into one file.
+// It goes on beside fetches and pushes, and drops no object.
+func (r *Repository) Maintain(ctx context.Context) error {
+	if _, err := r.run(ctx, nil, "repack", "-d", "-q", "--geometric=2"); err != nil {
+		return err
+	}
+	_, err := r.run(ctx, nil, "pack-refs", "--all")
+	return err
+}

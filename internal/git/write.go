@@ -77,8 +77,13 @@ func (r *Repository) MakeCommit(ctx context.Context, req CommitRequest) (*Made, 
 	pack := newPackWriter()
 	root := &node{id: made.ParentTree, loaded: made.ParentTree == ""}
 	for _, c := range req.Changes {
-		if err := root.apply(o, pack, c, req.KeepEmptyFolders, made.Blobs); err != nil {
+		if err := root.apply(o, pack, c, made.Blobs); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Path, err)
+		}
+	}
+	if req.KeepEmptyFolders {
+		if err := root.keepEmpty(pack); err != nil {
+			return nil, err
 		}
 	}
 	if made.Tree, err = root.write(pack); err != nil {
@@ -137,6 +142,7 @@ type node struct {
 	id      string
 	loaded  bool
 	changed bool
+	lost    bool // a file was deleted from it
 	entries map[string]Entry
 	dirs    map[string]*node // those of entries that were walked into
 }
@@ -158,7 +164,7 @@ func (n *node) load(o *Reader) error {
 }
 
 // apply makes one change below the node.
-func (n *node) apply(o *Reader, pack *packWriter, c FileChange, keep bool, blobs map[string]string) error {
+func (n *node) apply(o *Reader, pack *packWriter, c FileChange, blobs map[string]string) error {
 	if !CheckPath(c.Path) {
 		return ErrBadPath
 	}
@@ -168,7 +174,7 @@ func (n *node) apply(o *Reader, pack *packWriter, c FileChange, keep bool, blobs
 	}
 	name := c.Path[strings.LastIndexByte(c.Path, '/')+1:]
 	old, exists := dir.entries[name]
-	if exists && old.IsDir() {
+	if exists && old.IsDir() && !dir.dirs[name].empty() {
 		return ErrIsDirectory
 	}
 	if exists && old.Mode == Submodule {
@@ -179,9 +185,7 @@ func (n *node) apply(o *Reader, pack *packWriter, c FileChange, keep bool, blobs
 			return ErrNotFound
 		}
 		delete(dir.entries, name)
-		if len(dir.entries) == 0 && keep && strings.Contains(c.Path, "/") {
-			return dir.put(pack, ".gitkeep", FileChange{Mode: Regular})
-		}
+		dir.lost = true
 		return nil
 	}
 	if err := dir.put(pack, name, c); err != nil {
@@ -189,6 +193,35 @@ func (n *node) apply(o *Reader, pack *packWriter, c FileChange, keep bool, blobs
 	}
 	blobs[c.Path] = dir.entries[name].ID
 	return nil
+}
+
+// keepEmpty puts a .gitkeep into the directories below the node whose last
+// file was deleted.
+func (n *node) keepEmpty(pack *packWriter) error {
+	for _, d := range n.dirs {
+		if d.lost && len(d.entries) == 0 {
+			if err := d.put(pack, ".gitkeep", FileChange{Mode: Regular}); err != nil {
+				return err
+			}
+		}
+		if err := d.keepEmpty(pack); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// empty reports whether nothing is left of a directory.
+func (n *node) empty() bool {
+	if n == nil || !n.changed {
+		return false
+	}
+	for name, e := range n.entries {
+		if !e.IsDir() || !n.dirs[name].empty() {
+			return false
+		}
+	}
+	return true
 }
 
 func (n *node) put(pack *packWriter, name string, c FileChange) error {
@@ -200,6 +233,7 @@ func (n *node) put(pack *packWriter, name string, c FileChange) error {
 		}
 	}
 	n.entries[name] = Entry{Name: name, Mode: c.Mode, ID: id}
+	delete(n.dirs, name) // an emptied directory makes room
 	return nil
 }
 
