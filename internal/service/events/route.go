@@ -1,0 +1,126 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/eventpattern"
+	"github.com/sekisho/sekisho/internal/job"
+	"github.com/sekisho/sekisho/internal/state"
+)
+
+const jobDeliver = "events/deliver"
+
+// delivery is one event for one target: the payload of its job. The target is
+// as it was when the event matched.
+type delivery struct {
+	ID       string
+	RuleARN  string
+	Target   target
+	Event    aws.Event
+	Ingested time.Time
+}
+
+// What became of a delivery.
+const (
+	// Pending deliveries are under way or wait for their next attempt.
+	Pending = "PENDING"
+	// Delivered means that the target accepted the event.
+	Delivered = "DELIVERED"
+	// Failed means that the event became a dead letter.
+	Failed = "FAILED"
+	// Skipped means that the rule matched and there was nothing to deliver to:
+	// it has no target, or the target is a third bus.
+	Skipped = "SKIPPED"
+)
+
+// candidate is a rule of a bus with one of its targets, if it has any.
+type candidate struct {
+	Name    string  `db:"name"`
+	Pattern string  `db:"pattern"`
+	Target  *string `db:"target"`
+}
+
+// route matches an event of the outbox with the rules of its bus, and makes a
+// job of each target.
+func (s *Service) route(ctx context.Context, tx *state.Tx, e aws.Event) error {
+	bus := busRef{e.Account, e.Region, defaultBus}
+	if e.Bus != "" {
+		b, ok := busFromARN(e.Bus)
+		if !ok {
+			slog.ErrorContext(ctx, "event for no bus", "event", e.ID, "bus", e.Bus)
+			return nil
+		}
+		bus = b
+	}
+	rules, err := state.List[candidate](ctx, tx, `
+		SELECT r.name AS name, r.pattern AS pattern, t.target AS target
+		FROM events_rule r LEFT JOIN events_target t
+		ON t.account = r.account AND t.region = r.region AND t.bus = r.bus AND t.rule = r.name
+		WHERE r.account = $1 AND r.region = $2 AND r.bus = $3 AND r.state <> 'DISABLED'
+		ORDER BY r.name, t.id`, bus.account, bus.region, bus.name)
+	if err != nil || len(rules) == 0 {
+		return err
+	}
+	text, err := e.MarshalEnvelope()
+	if err != nil {
+		return err
+	}
+	parsed, err := eventpattern.ParseEvent(text)
+	if err != nil {
+		return err
+	}
+	for _, r := range rules {
+		p, err := s.patterns.get(r.Pattern)
+		if err != nil {
+			return err
+		}
+		if !p.Matches(parsed) {
+			continue
+		}
+		if err := s.dispatch(ctx, tx, e, ruleRef{bus, r.Name}, r.Target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dispatch records that a rule matched, and enqueues the delivery to its
+// target.
+func (s *Service) dispatch(ctx context.Context, tx *state.Tx, e aws.Event, rule ruleRef, stored *string) error {
+	d := delivery{ID: aws.NewUUID(), RuleARN: rule.arn(), Event: e, Ingested: s.now().UTC()}
+	row := d.row()
+	if stored == nil {
+		row.State, row.ErrorMessage = Skipped, "The rule has no target."
+		return row.insert(ctx, tx)
+	}
+	if err := json.Unmarshal([]byte(*stored), &d.Target); err != nil {
+		return err
+	}
+	row = d.row()
+	if _, isBus := busFromARN(d.Target.ARN); isBus && e.Hops > 0 {
+		row.State, row.ErrorMessage = Skipped, "The event came from another event bus: EventBridge does not forward it to a third one."
+		return row.insert(ctx, tx)
+	}
+	if err := row.insert(ctx, tx); err != nil {
+		return err
+	}
+	return job.Enqueue(ctx, tx, job.New{Kind: jobDeliver, Payload: d})
+}
+
+// row is the record of the delivery at its beginning.
+func (d *delivery) row() Delivery {
+	return Delivery{
+		ID: d.ID, Trace: d.Event.Trace, EventID: d.Event.ID, Source: d.Event.Source, DetailType: d.Event.DetailType,
+		BusARN: d.busARN(), RuleARN: d.RuleARN, TargetID: d.Target.ID, TargetARN: d.Target.ARN, RoleARN: d.Target.Role,
+		State: Pending, Created: d.Ingested, Updated: d.Ingested,
+	}
+}
+
+func (d *delivery) busARN() string {
+	r, _ := ruleFromARN(d.RuleARN)
+	return r.bus.arn()
+}
