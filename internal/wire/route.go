@@ -74,7 +74,7 @@ func newRoute(op *Op) *route {
 
 // fit is how well a request fits a route; of several the one that fits best
 // is taken.
-type fit struct{ literals, matched, missing, headers int }
+type fit struct{ literals, matched, missing, headers, named int }
 
 func (f fit) better(g fit) bool {
 	switch {
@@ -84,8 +84,10 @@ func (f fit) better(g fit) bool {
 		return f.matched > g.matched
 	case f.missing != g.missing:
 		return f.missing < g.missing
+	case f.headers != g.headers:
+		return f.headers > g.headers
 	}
-	return f.headers > g.headers
+	return f.named > g.named
 }
 
 // Route returns the operation of a REST request: by method, by what it
@@ -162,6 +164,9 @@ func (rt *route) fit(r *Request, at level) (fit, bool) {
 		}
 	}
 	f.countHeaders(rt, r.Header)
+	if r.Query.Get("x-id") == rt.op.Name { // SDKs add it where nothing else tells two apart
+		f.named = 1
+	}
 	// Without anything of its own in the request a route with requirements
 	// is not meant.
 	return f, f.literals > 0 || f.matched > 0 || f.missing == 0

@@ -39,7 +39,9 @@ type Request struct {
 	Bucket, Key string
 	// Query are the parameters of the URL; for query services those of the
 	// body are in Body.
-	Query  url.Values
+	Query url.Values
+	// Header are the headers, with Content-Length put back where it is known:
+	// net/http takes it out, and S3's inputs hold it.
 	Header http.Header
 	// Body is the whole body, but for operations that stream it (Op.Streams):
 	// those find it in Stream.
@@ -109,11 +111,18 @@ func SplitTarget(target string) (prefix, operation string) {
 	return target[:i], target[i+1:]
 }
 
+// HasTarget tells whether the prefix of an X-Amz-Target names the service.
+// Clients of CloudTrail send its long prefix or the last part of it.
+func (s *Service) HasTarget(prefix string) bool {
+	full := s.Model.Target
+	return prefix != "" && (prefix == full || strings.HasSuffix(full, "."+prefix))
+}
+
 // Target returns the operation that an X-Amz-Target names.
 func (s *Service) Target(target string) (*Op, error) {
 	prefix, name := SplitTarget(target)
 	op, ok := s.ops[name]
-	if !ok || prefix != s.Model.Target {
+	if !ok || !s.HasTarget(prefix) {
 		return nil, &aws.Error{Code: "UnknownOperationException"}
 	}
 	return op, nil
