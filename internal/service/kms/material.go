@@ -1,0 +1,189 @@
+package kms
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/seal"
+	"github.com/sekisho/sekisho/internal/state"
+)
+
+// materialRef names one version of a key's material.
+type materialRef struct {
+	key     string // ARN
+	version int64
+}
+
+// bound is what sealed material is bound to: moved to another key or version,
+// it does not open.
+func (m materialRef) bound() []byte { return []byte(m.key + "#" + strconv.FormatInt(m.version, 10)) }
+
+// insertMaterial stores fresh material for the key's version. cause is what
+// brought a rotation about; the first material has none.
+func (s *Service) insertMaterial(ctx context.Context, tx *state.Tx, k key, cause string, at int64) error {
+	plain := make([]byte, seal.KeySize)
+	rand.Read(plain)
+	sealed := s.seals.Seal(plain, materialRef{k.arn(), k.Version}.bound())
+	_, err := tx.Exec(ctx, `
+		INSERT INTO kms_material (account, region, key_id, version, id, cause, created, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		k.Account, k.Region, k.ID, k.Version, aws.RandomText(64, "0123456789abcdef"), cause, at, sealed)
+	if err != nil {
+		return fmt.Errorf("store material of %s: %w", k.arn(), err)
+	}
+	return nil
+}
+
+// material is one version of a key's material.
+type material struct {
+	materialRef
+	id     string
+	secret seal.Secret
+}
+
+// material reads a version of a key's material; a version that the key does
+// not have is state.ErrNotFound.
+func (s *Service) material(ctx context.Context, r ref, version int64) (material, error) {
+	m := material{materialRef: materialRef{r.keyARN(), version}}
+	type row struct {
+		ID     string `db:"id"`
+		Sealed []byte `db:"sealed"`
+	}
+	// The id, which is no secret, is kept with the secret.
+	packed, err := s.materials.get(m.materialRef, func() (seal.Secret, error) {
+		var found row
+		err := s.db.View(ctx, func(tx *state.Tx) (err error) {
+			found, err = state.Get[row](ctx, tx, `
+				SELECT id, sealed FROM kms_material WHERE account = $1 AND region = $2 AND key_id = $3 AND version = $4`,
+				r.account, r.region, r.id, version)
+			return err
+		})
+		if err != nil {
+			return seal.Secret{}, err
+		}
+		plain, err := s.seals.Open(found.Sealed, m.bound())
+		if err != nil {
+			return seal.Secret{}, err
+		}
+		return seal.NewSecret(append(plain, found.ID...)), nil
+	})
+	if err != nil {
+		return m, fmt.Errorf("material %d of %s: %w", version, m.key, err)
+	}
+	both := packed.Reveal()
+	m.secret, m.id = seal.NewSecret(both[:seal.KeySize]), string(both[seal.KeySize:])
+	return m, nil
+}
+
+// A ciphertext is a header, which says what it takes to open it, and the
+// sealed plaintext. Callers must not rely on its form.
+//
+//	magic    4  0x01 'S' 'K' 0x01
+//	account  8  as a number
+//	key     36  its id
+//	version  4  of the material
+//	salt    16  from which, with the material, this message's key is derived
+const (
+	magic      = "\x01SK\x01"
+	idSize     = 36
+	saltSize   = 16
+	headerSize = len(magic) + 8 + idSize + 4 + saltSize
+)
+
+// blob is a ciphertext taken apart.
+type blob struct {
+	ref
+	version int64
+	header  []byte
+	sealed  []byte
+}
+
+func errCiphertext() *aws.Error { return &aws.Error{Code: "InvalidCiphertextException"} }
+
+// readBlob takes a ciphertext apart, which anybody may have made up.
+func readBlob(region string, b []byte) (blob, error) {
+	if len(b) <= headerSize || string(b[:len(magic)]) != magic {
+		return blob{}, errCiphertext()
+	}
+	rest := b[len(magic):]
+	account := fmt.Sprintf("%012d", binary.BigEndian.Uint64(rest))
+	id := string(rest[8 : 8+idSize])
+	if !aws.IsAccountID(account) || !keyIDForm.MatchString(id) {
+		return blob{}, errCiphertext()
+	}
+	return blob{
+		ref:     ref{account: account, region: region, id: id},
+		version: int64(binary.BigEndian.Uint32(rest[8+idSize:])),
+		header:  b[:headerSize],
+		sealed:  b[headerSize:],
+	}, nil
+}
+
+// encryptWith makes a ciphertext.
+func encryptWith(m material, r ref, plain []byte, context map[string]string) ([]byte, error) {
+	account, err := strconv.ParseUint(r.account, 10, 64)
+	if err != nil || len(r.id) != idSize {
+		return nil, fmt.Errorf("%s is not a key of ours", m.key)
+	}
+	header := make([]byte, 0, headerSize)
+	header = append(header, magic...)
+	header = binary.BigEndian.AppendUint64(header, account)
+	header = append(header, r.id...)
+	header = binary.BigEndian.AppendUint32(header, uint32(m.version))
+	header = header[:headerSize]
+	rand.Read(header[headerSize-saltSize:])
+	box, err := messageBox(m, header)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(header, box.Seal(plain, bound(header, context))), nil
+}
+
+// decryptWith opens a ciphertext with the material that it names.
+func decryptWith(m material, b blob, context map[string]string) ([]byte, error) {
+	box, err := messageBox(m, b.header)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := box.Open(b.sealed, bound(b.header, context))
+	if errors.Is(err, seal.ErrBroken) {
+		return nil, errCiphertext()
+	}
+	return plain, err
+}
+
+// messageBox derives a key for one message, so that a key may encrypt more
+// messages than random nonces under one key would allow.
+func messageBox(m material, header []byte) (*seal.Box, error) {
+	derived, err := hkdf.Key(sha256.New, m.secret.Reveal(), header[headerSize-saltSize:], "sekisho/kms/message", seal.KeySize)
+	if err != nil {
+		return nil, fmt.Errorf("derive a message key: %w", err)
+	}
+	return seal.NewBox(derived)
+}
+
+// bound is what a ciphertext is authenticated with: its header, the place of
+// its key, and every pair of the encryption context, in order and each with
+// its length.
+func bound(header []byte, context map[string]string) []byte {
+	names := make([]string, 0, len(context))
+	for name := range context {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	out := slices.Clone(header)
+	for _, name := range names {
+		for _, text := range [...]string{name, context[name]} {
+			out = binary.BigEndian.AppendUint32(out, uint32(len(text)))
+			out = append(out, text...)
+		}
+	}
+	return out
+}
