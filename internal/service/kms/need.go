@@ -83,20 +83,7 @@ func (s *Service) target(ctx context.Context, c *call.Call, r ref) (target, erro
 			return err
 		}
 		t.key, t.id = &k, k.ID
-		at := []any{k.Account, k.Region, k.ID}
-		if t.aliases, err = state.List[string](ctx, tx, `
-			SELECT name FROM kms_alias WHERE account = $1 AND region = $2 AND key_id = $3 ORDER BY name`, at...); err != nil {
-			return err
-		}
-		if t.tags, err = state.List[tag](ctx, tx, `
-			SELECT name, value FROM kms_tag WHERE account = $1 AND region = $2 AND key_id = $3 ORDER BY name`, at...); err != nil {
-			return err
-		}
-		t.grants, err = state.List[grant](ctx, tx, `
-			SELECT `+grantColumns+` FROM kms_grant
-			WHERE account = $1 AND region = $2 AND key_id = $3 AND grantee IN ($4, $5) ORDER BY created, id`,
-			append(at, c.Principal.ARN, c.Principal.RoleARN)...)
-		return err
+		return t.attach(ctx, tx, c)
 	})
 	if absent, ok := errors.AsType[*aws.Error](err); ok {
 		return t.absent(c, absent)
@@ -106,6 +93,44 @@ func (s *Service) target(ctx context.Context, c *call.Call, r ref) (target, erro
 	}
 	t.doc, err = s.document(t.key.Policy)
 	return t, err
+}
+
+// attachments are what belongs to a key, in one query: this is asked before
+// every use of a key.
+const attachments = `
+	SELECT 'alias' AS kind, '' AS value, '' AS id, name, '' AS grantee, '' AS retiring, '' AS issuer,
+		'' AS operations, '' AS equals, '' AS subset, created
+	FROM kms_alias WHERE account = $1 AND region = $2 AND key_id = $3
+	UNION ALL
+	SELECT 'tag', value, '', name, '', '', '', '', '', '', 0
+	FROM kms_tag WHERE account = $1 AND region = $2 AND key_id = $3
+	UNION ALL
+	SELECT 'grant', '', id, name, grantee, retiring, issuer, operations, equals, subset, created
+	FROM kms_grant WHERE account = $1 AND region = $2 AND key_id = $3 AND grantee IN ($4, $5)
+	ORDER BY 1, 4, 3`
+
+// attach reads a key's aliases and tags, and the grants to the caller.
+func (t *target) attach(ctx context.Context, tx *state.Tx, c *call.Call) error {
+	type attachment struct {
+		grant
+		Kind  string `db:"kind"`
+		Value string `db:"value"`
+	}
+	list, err := state.List[attachment](ctx, tx, attachments, t.account, t.region, t.id, c.Principal.ARN, c.Principal.RoleARN)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		switch a.Kind {
+		case "alias":
+			t.aliases = append(t.aliases, a.Name)
+		case "tag":
+			t.tags = append(t.tags, tag{a.Name, a.Value})
+		case "grant":
+			t.grants = append(t.grants, a.grant)
+		}
+	}
+	return nil
 }
 
 // absent is a target without a key. An alias that stands for nothing has no
