@@ -1,0 +1,88 @@
+package iam
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/policy"
+)
+
+func noSuch(format string, args ...any) *aws.Error {
+	return aws.Errorf("NoSuchEntity", format, args...)
+}
+
+func conflict(format string, args ...any) *aws.Error {
+	return aws.Errorf("DeleteConflict", format, args...)
+}
+
+func exists(format string, args ...any) *aws.Error {
+	return aws.Errorf("EntityAlreadyExists", format, args...)
+}
+
+func limit(format string, args ...any) *aws.Error {
+	return aws.Errorf("LimitExceeded", format, args...)
+}
+
+func invalid(format string, args ...any) *aws.Error {
+	return aws.Errorf("InvalidInput", format, args...)
+}
+
+// document checks a policy that is to be saved.
+func document(text string, kind policy.Kind) (*policy.Document, error) {
+	d, err := policy.Parse(text, kind)
+	if e, ok := errors.AsType[*policy.Error](err); ok {
+		return nil, aws.Errorf("MalformedPolicyDocument", "%s", e.Message)
+	}
+	return d, err
+}
+
+// managedDocument checks a managed policy, which has to name its version.
+func managedDocument(text string) error {
+	d, err := document(text, policy.Identity)
+	if err != nil {
+		return err
+	}
+	if d.Version() != "2012-10-17" {
+		return aws.Errorf("MalformedPolicyDocument", "Policy document must be version 2012-10-17 or greater.")
+	}
+	if size(text) > maxManagedPolicy {
+		return limit("Cannot exceed quota for PolicySize: %d", maxManagedPolicy)
+	}
+	return nil
+}
+
+// size counts a policy's characters as quotas do: without white space.
+func size(text string) int {
+	return len(text) - strings.Count(text, " ") - strings.Count(text, "\n") - strings.Count(text, "\t") - strings.Count(text, "\r")
+}
+
+// Quotas, as AWS sets them for a fresh account (attachments: the most that
+// AWS raises them to).
+const (
+	maxManagedPolicy = 6144
+	maxTrustPolicy   = 4096
+	maxVersions      = 5
+	maxKeys          = 2
+	maxCredentials   = 2
+	maxGroups        = 10
+	maxAttached      = 20
+	maxTags          = 50
+)
+
+// inlineQuota is the room for all inline policies of an entity together.
+func inlineQuota(k kind) int {
+	switch k {
+	case user:
+		return 2048
+	case group:
+		return 5120
+	}
+	return 10240
+}
+
+// title is a kind at the beginning of a sentence.
+func title(k kind) string {
+	return string(unicode.ToUpper(rune(k[0]))) + string(k[1:])
+}

@@ -1,0 +1,175 @@
+package iam
+
+import (
+	"context"
+
+	api "github.com/sekisho/sekisho/internal/api/iam"
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
+	"github.com/sekisho/sekisho/internal/state"
+)
+
+func (s *Service) createRole(ctx context.Context, c *call.Call, in *api.CreateRoleInput) (*api.CreateRoleOutput, error) {
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
+	}
+	trust, err := trustDocument(in.AssumeRolePolicyDocument)
+	if err != nil {
+		return nil, err
+	}
+	e := newEntity(c.Account(), role, in.Path, in.RoleName, c.Time)
+	e.Description, e.Trust, e.Boundary = in.Description, trust.String(), in.PermissionsBoundary
+	if e.MaxSession = 3600; in.MaxSessionDuration != nil {
+		e.MaxSession = *in.MaxSessionDuration
+	}
+	err = s.write(ctx, c.Account(), func(tx *state.Tx) error {
+		if err := principalsExist(ctx, tx, trust); err != nil {
+			return err
+		}
+		if err := boundaryExists(ctx, tx, c.Account(), e.Boundary); err != nil {
+			return err
+		}
+		if err := insert(ctx, tx, e); err != nil {
+			return err
+		}
+		return addTags(ctx, tx, e.ID, in.Tags)
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := e.role()
+	r.MaxSessionDuration = in.MaxSessionDuration
+	r.PermissionsBoundary, r.Tags = e.boundary(), in.Tags
+	return &api.CreateRoleOutput{Role: &r}, nil
+}
+
+// trustDocument checks a trust policy that is to be saved.
+func trustDocument(text string) (*policy.Document, error) {
+	d, err := document(text, policy.Trust)
+	if err == nil && size(text) > maxTrustPolicy {
+		return nil, limit("Cannot exceed quota for ACLSizePerRole: %d", maxTrustPolicy)
+	}
+	return d, err
+}
+
+// principalsExist refuses a policy that names a user or role that is not
+// there.
+func principalsExist(ctx context.Context, tx *state.Tx, d *policy.Document) error {
+	for _, arn := range policy.Principals(d) {
+		_, ok, err := resolve(ctx, tx, arn)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return aws.Errorf("MalformedPolicyDocument", "%s", policy.InvalidPrincipal(policy.Trust, "AWS", arn))
+		}
+	}
+	return nil
+}
+
+func (s *Service) getRole(ctx context.Context, c *call.Call, in *api.GetRoleInput) (*api.GetRoleOutput, error) {
+	var r api.Role
+	err := s.db.View(ctx, func(tx *state.Tx) error {
+		e, err := find(ctx, tx, c.Account(), role, in.RoleName)
+		if err != nil {
+			return err
+		}
+		tags, err := tagsOf(ctx, tx, e.ID)
+		r = e.role()
+		r.PermissionsBoundary, r.Tags, r.RoleLastUsed = e.boundary(), apiTags(tags), &api.RoleLastUsed{}
+		return err
+	})
+	return &api.GetRoleOutput{Role: &r}, err
+}
+
+func (s *Service) listRoles(ctx context.Context, c *call.Call, in *api.ListRolesInput) (*api.ListRolesOutput, error) {
+	rows, truncated, next, err := s.list(ctx, c, role, in.PathPrefix, in.Marker, in.MaxItems)
+	out := &api.ListRolesOutput{Roles: []api.Role{}, IsTruncated: truncated, Marker: next}
+	for _, e := range rows {
+		out.Roles = append(out.Roles, e.role())
+	}
+	return out, err
+}
+
+// changeRole finds a role, lets change alter it, and saves it.
+func (s *Service) changeRole(ctx context.Context, c *call.Call, name string, change func(tx *state.Tx, e *entity) error) (entity, error) {
+	var e entity
+	err := s.write(ctx, c.Account(), func(tx *state.Tx) error {
+		var err error
+		if e, err = find(ctx, tx, c.Account(), role, name); err != nil {
+			return err
+		}
+		if err := change(tx, &e); err != nil {
+			return err
+		}
+		return e.save(ctx, tx)
+	})
+	return e, err
+}
+
+func (s *Service) updateRole(ctx context.Context, c *call.Call, in *api.UpdateRoleInput) (*api.UpdateRoleOutput, error) {
+	_, err := s.changeRole(ctx, c, in.RoleName, func(_ *state.Tx, e *entity) error {
+		if e.Description = in.Description; in.MaxSessionDuration != nil {
+			e.MaxSession = *in.MaxSessionDuration
+		}
+		return nil
+	})
+	return nil, err
+}
+
+func (s *Service) updateRoleDescription(ctx context.Context, c *call.Call, in *api.UpdateRoleDescriptionInput) (*api.UpdateRoleDescriptionOutput, error) {
+	e, err := s.changeRole(ctx, c, in.RoleName, func(_ *state.Tx, e *entity) error {
+		e.Description = in.Description
+		return nil
+	})
+	r := e.role()
+	return &api.UpdateRoleDescriptionOutput{Role: &r}, err
+}
+
+func (s *Service) updateAssumeRolePolicy(ctx context.Context, c *call.Call, in *api.UpdateAssumeRolePolicyInput) (*api.UpdateAssumeRolePolicyOutput, error) {
+	trust, err := trustDocument(in.PolicyDocument)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.changeRole(ctx, c, in.RoleName, func(tx *state.Tx, e *entity) error {
+		e.Trust = trust.String()
+		return principalsExist(ctx, tx, trust)
+	})
+	return nil, err
+}
+
+func (s *Service) deleteRole(ctx context.Context, c *call.Call, in *api.DeleteRoleInput) (*api.DeleteRoleOutput, error) {
+	return nil, s.write(ctx, c.Account(), func(tx *state.Tx) error {
+		e, err := find(ctx, tx, c.Account(), role, in.RoleName)
+		if err != nil {
+			return err
+		}
+		if err := deletable(ctx, tx, e); err != nil {
+			return err
+		}
+		return e.remove(ctx, tx)
+	})
+}
+
+func (s *Service) putRolePermissionsBoundary(ctx context.Context, c *call.Call, in *api.PutRolePermissionsBoundaryInput) (*api.PutRolePermissionsBoundaryOutput, error) {
+	return nil, s.bound(ctx, c, role, in.RoleName, in.PermissionsBoundary)
+}
+
+func (s *Service) deleteRolePermissionsBoundary(ctx context.Context, c *call.Call, in *api.DeleteRolePermissionsBoundaryInput) (*api.DeleteRolePermissionsBoundaryOutput, error) {
+	return nil, s.bound(ctx, c, role, in.RoleName, "")
+}
+
+// listInstanceProfilesForRole answers for a role that exists. The list is
+// empty because it cannot be otherwise: sekisho has no CreateInstanceProfile,
+// and says so when it is called.
+func (s *Service) listInstanceProfilesForRole(ctx context.Context, c *call.Call, in *api.ListInstanceProfilesForRoleInput) (*api.ListInstanceProfilesForRoleOutput, error) {
+	if _, err := pageOf(in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	err := s.db.View(ctx, func(tx *state.Tx) error {
+		_, err := find(ctx, tx, c.Account(), role, in.RoleName)
+		return err
+	})
+	return &api.ListInstanceProfilesForRoleOutput{InstanceProfiles: []api.InstanceProfile{}, IsTruncated: new(false)}, err
+}

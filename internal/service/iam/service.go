@@ -1,0 +1,88 @@
+// Package iam is AWS Identity and Access Management: users, groups, roles,
+// policies and keys. It also knows who may do what: the checkpoint and STS ask
+// it.
+package iam
+
+import (
+	"context"
+	"embed"
+	"io/fs"
+	"time"
+
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/seal"
+	"github.com/sekisho/sekisho/internal/state"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Schema are IAM's tables.
+func Schema() state.Schema {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // only for paths that are none
+	}
+	return state.Schema{Name: "iam", Migrations: sub}
+}
+
+// Service is IAM.
+type Service struct {
+	db      *state.DB
+	secrets *seal.Box // of access keys
+	tokens  *seal.Box // of sessions
+	now     func() time.Time
+	dev     bool
+	cache   cache
+}
+
+// Options are the optional parts of IAM.
+type Options struct {
+	// Now is the clock for the expiry of sessions; nil means time.Now.
+	Now func() time.Time
+	// DevCredentials lets unknown access keys act as root; see Stranger.
+	DevCredentials bool
+}
+
+// TokenPurpose is the purpose for which the master key seals session tokens.
+const TokenPurpose = "sts/token"
+
+// New returns IAM over a database that has its Schema.
+func New(db *state.DB, master *seal.Master, o Options) *Service {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Service{
+		db:      db,
+		secrets: master.For("iam/access-key"),
+		tokens:  master.For(TokenPurpose),
+		now:     o.Now,
+		dev:     o.DevCredentials,
+	}
+}
+
+const bumpVersion = `UPDATE iam_account SET version = version + 1 WHERE id = $1 RETURNING version`
+
+// write runs fn in a transaction that changes an account. Whatever is cached
+// of the account is out of date once the transaction is on disk.
+func (s *Service) write(ctx context.Context, account string, fn func(tx *state.Tx) error) error {
+	return s.db.Update(ctx, func(tx *state.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return s.changed(ctx, tx, account)
+	})
+}
+
+// changed notes in a transaction that an account has changed.
+func (s *Service) changed(ctx context.Context, tx *state.Tx, account string) error {
+	version, err := state.Get[int64](ctx, tx, bumpVersion, account)
+	if err == state.ErrNotFound {
+		return aws.Errorf("AccessDenied", "There is no account %s.", account).WithStatus(403)
+	}
+	if err != nil {
+		return err
+	}
+	tx.AfterCommit(func() { s.cache.outdate(account, version) })
+	return nil
+}
