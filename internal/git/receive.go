@@ -205,7 +205,9 @@ func (r *Repository) runReceive(ctx context.Context, protocol string, commands [
 		cancel()
 	}
 	werr := cmd.Wait()
-	kill(cmd)
+	if err != nil || werr != nil {
+		kill(cmd)
+	}
 	ferr := endOfFeed(ctx, fed)
 	switch {
 	case err == nil:

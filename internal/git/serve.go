@@ -84,13 +84,13 @@ func runServing(ctx context.Context, cmd *exec.Cmd) error {
 	said := &tail{}
 	cmd.Stderr = said
 	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
 	if cmd.Process != nil {
 		kill(cmd)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return fmt.Errorf("git %s: %w: %s", cmd.Args[1], err, said)

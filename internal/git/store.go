@@ -34,7 +34,7 @@ type Options struct {
 	// Git is the git to run; empty means the one on PATH.
 	Git string
 	// MaxProcesses bounds the git processes that serve fetches and pushes at
-	// one time; 0 means 64.
+	// one time; 0 means 128.
 	MaxProcesses int
 	// MaxReaders bounds the pooled reading processes; 0 means 16.
 	MaxReaders int
@@ -70,7 +70,7 @@ func Open(ctx context.Context, root string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("git %d.%d or newer is needed to serve repositories: %w", minMajor, minMinor, err)
 	}
-	s := &Store{root: root, git: path, env: environment(), slots: make(chan struct{}, or(o.MaxProcesses, 64))}
+	s := &Store{root: root, git: path, env: environment(), slots: make(chan struct{}, or(o.MaxProcesses, 128))}
 	s.readers = newPool(s, or(o.MaxReaders, 16), or(o.ReaderIdle, 30*time.Second))
 	if err := s.checkVersion(ctx); err != nil {
 		return nil, err

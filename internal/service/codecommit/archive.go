@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -160,8 +159,8 @@ func (a *archive) end(put *s3api.PutObjectOutput, err error) {
 
 // uploadJob uploads a large archive.
 func (s *Service) uploadJob(ctx context.Context, j *job.Job) error {
-	id, err := strconv.Unquote(string(j.Payload))
-	if err != nil {
+	var id string
+	if err := json.Unmarshal(j.Payload, &id); err != nil {
 		return job.Dead(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -489,6 +489,17 @@ func TestPushesAtOnce(t *testing.T) {
 	})
 }
 
+func TestPushOfAnImpossibleBranchName(t *testing.T) {
+	each(t, func(w *world) {
+		w.createRepository("app")
+		c := w.clone(w.serveGit(root), "app")
+		id := c.commit("one")
+		if out := c.fails("push", "origin", "main:refs/heads/"+id); !strings.Contains(out, "invalid branch name") {
+			w.T.Errorf("push said:\n%s", out)
+		}
+	})
+}
+
 func (w *world) commitFiles(repository string, files map[string]string) string {
 	w.T.Helper()
 	in := &api.CreateCommitInput{RepositoryName: repository, BranchName: "main"}

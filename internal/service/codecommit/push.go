@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
@@ -113,7 +114,13 @@ func (p *push) authorise(ctx context.Context, c git.Command) (string, error) {
 	if e, refused := errors.AsType[*aws.Error](err); refused && e.Status < 500 && e.Code != "InternalFailure" {
 		return refusedPush, nil
 	}
-	return "", err
+	if err != nil {
+		return "", err
+	}
+	if name, branch := strings.CutPrefix(c.Ref, heads); branch && c.New != git.Zero && checkBranch(name) != nil {
+		return "invalid branch name", nil
+	}
+	return "", nil
 }
 
 func (p *push) begin(ctx context.Context, commands []git.Command) (err error) {

@@ -3,6 +3,7 @@ package codecommit
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -460,8 +461,8 @@ func (s *Service) maintain(ctx context.Context, j *job.Job) error {
 
 // repoOf is the repository whose directory is a job's payload.
 func (s *Service) repoOf(j *job.Job) (*git.Repository, error) {
-	name, err := strconv.Unquote(string(j.Payload))
-	if err != nil {
+	var name string
+	if err := json.Unmarshal(j.Payload, &name); err != nil {
 		return nil, fmt.Errorf("job %s: payload %s: %w", j.Kind, j.Payload, err)
 	}
 	return s.git.Repository(name)
