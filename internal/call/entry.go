@@ -31,6 +31,8 @@ type Entry struct {
 type Judgement struct {
 	Action   string
 	Resource string
+	// Owner is the account that owns the resource.
+	Owner    string `json:",omitempty"`
 	Decision policy.Decision
 	Fixes    []policy.Fix `json:",omitempty"`
 }

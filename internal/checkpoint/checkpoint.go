@@ -200,7 +200,7 @@ func (k *Checkpoint) judge(ctx context.Context, c *call.Call, n call.Need, e *ca
 	}
 	req.Context = facts{c: c, n: n, owner: req.Owner}
 	d := policy.Evaluate(set, &req)
-	j := call.Judgement{Action: n.Action, Resource: n.Resource, Decision: d}
+	j := call.Judgement{Action: n.Action, Resource: n.Resource, Owner: req.Owner, Decision: d}
 	if d.Effect != policy.Allow {
 		j.Fixes = policy.Fixes(set, &req, d)
 	}
