@@ -237,8 +237,8 @@ func (g *Gateway) decode(q *request) (any, error) {
 	return q.op.DecodeRequest(r)
 }
 
-// openS3 finds bucket, key and operation, checks the region, and opens the
-// body: as a stream where the operation takes one.
+// openS3 finds bucket, key and operation, and opens the body: as a stream
+// where the operation takes one.
 func (g *Gateway) openS3(q *request, r *wire.Request) error {
 	bucket, key := splitBucket(q.Host, q.URL.EscapedPath())
 	var err error
@@ -249,9 +249,6 @@ func (g *Gateway) openS3(q *request, r *wire.Request) error {
 		return aws.Errorf("InvalidURI", "Couldn't parse the specified URI.")
 	}
 	if q.op, err = q.service.Route(r); err != nil {
-		return err
-	}
-	if err := g.checkRegion(q, r.Bucket); err != nil {
 		return err
 	}
 	q.call.Keys = s3Keys(q)
@@ -288,34 +285,6 @@ func unchunked(h http.Header) {
 		return
 	}
 	h.Set("Content-Encoding", strings.Join(kept, ","))
-}
-
-// checkRegion sends clients that signed for another region to the bucket's.
-// GetBucketLocation and HeadBucket are how they find it.
-func (g *Gateway) checkRegion(q *request, bucket string) error {
-	if bucket == "" || q.op.Name == "CreateBucket" || q.op.Name == "GetBucketLocation" {
-		return nil
-	}
-	region, err := g.bucketRegion(q.Context(), bucket)
-	if err != nil || region == "" {
-		return err
-	}
-	if q.signed.Region == "" || q.call.Principal.Kind == aws.Anonymous {
-		q.call.Region = region
-		return nil
-	}
-	if region == q.call.Region {
-		return nil
-	}
-	if q.op.Name == "HeadBucket" {
-		return &aws.Error{Code: "PermanentRedirect", Status: http.StatusMovedPermanently, Header: map[string]string{"x-amz-bucket-region": region}}
-	}
-	if err := q.signed.InRegion(region); err != nil {
-		e := worded(err, sigv4.S3).(*aws.Error)
-		e.Header = map[string]string{"x-amz-bucket-region": region}
-		return e
-	}
-	return nil
 }
 
 // s3Keys are the condition keys that say how an S3 request was made.

@@ -34,8 +34,6 @@ type Options struct {
 	// Repositories returns the regions in which an account has a CodeCommit
 	// repository of a name.
 	Repositories func(ctx context.Context, account, name string) ([]string, error)
-	// BucketRegion returns the region of a bucket, "" when there is none.
-	BucketRegion func(ctx context.Context, bucket string) (string, error)
 	// Region is the one of requests that name none; "" means us-east-1.
 	Region string
 	Log    *slog.Logger
@@ -47,7 +45,6 @@ type Gateway struct {
 	door         *checkpoint.Checkpoint
 	credentials  Credentials
 	repositories func(ctx context.Context, account, name string) ([]string, error)
-	bucketRegion func(ctx context.Context, bucket string) (string, error)
 	region       string
 	log          *slog.Logger
 	now          func() time.Time
@@ -61,7 +58,7 @@ type Gateway struct {
 // New returns a gateway before a checkpoint.
 func New(door *checkpoint.Checkpoint, o Options) *Gateway {
 	g := &Gateway{
-		door: door, credentials: o.Credentials, repositories: o.Repositories, bucketRegion: o.BucketRegion,
+		door: door, credentials: o.Credentials, repositories: o.Repositories,
 		region: o.Region, log: o.Log, now: o.Now, models: api.Services(),
 	}
 	if g.region == "" {
