@@ -18,7 +18,7 @@ const nullVersion = "null"
 
 var (
 	bucketForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	versionForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,1024}$`)
+	versionForm = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 )
 
 // checkBucketName refuses names that no general purpose bucket may have.
@@ -59,7 +59,7 @@ func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s
 
 // checkVersion refuses what cannot be a version id; empty is no version.
 func checkVersion(version string) error {
-	if version != "" && !versionForm.MatchString(version) {
+	if version != "" && (len(version) > 1024 || !versionForm.MatchString(version)) {
 		return errInvalidArgument("versionId", version, "Invalid version id specified")
 	}
 	return nil
