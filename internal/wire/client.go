@@ -195,7 +195,7 @@ func (op *Op) decodeRESTResponse(r *Response, out reflect.Value) error {
 		case placeHeader:
 			err = readHeader(f, r.Header, fv)
 		case placePrefix:
-			readPrefix(f, r.Header, fv)
+			err = readPrefix(f, r.Header, fv)
 		case placeStatus:
 			f.value.set(fv).SetInt(int64(r.Status))
 		}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/base64"
 	"math"
 	"reflect"
@@ -15,11 +16,16 @@ import (
 // maxDepth bounds how deep values may nest, in every codec.
 const maxDepth = 64
 
+// maxItems bounds the members and elements of one JSON text: a structure in
+// memory is a hundred times the size of the {} that asks for it.
+const maxItems = 100_000
+
 // jsonReader reads one JSON text into structs.
 type jsonReader struct {
 	data  []byte
 	pos   int
 	depth int
+	items int // elements of lists and maps so far
 	check checker
 	text  []byte // for strings with escapes
 }
@@ -89,6 +95,9 @@ func (r *jsonReader) each(open, end byte, item func() error) error {
 		return nil
 	}
 	for {
+		if r.items++; r.items > maxItems {
+			return r.malformed("too many values")
+		}
 		if err := item(); err != nil {
 			return err
 		}
@@ -210,9 +219,14 @@ func (r *jsonReader) readString(fv reflect.Value) error {
 	if err != nil {
 		return err
 	}
+	if bytes.IndexByte(s, 0) >= 0 {
+		return errNUL
+	}
 	fv.SetString(string(s))
 	return nil
 }
+
+var errNUL = serialization("A string holds the character NUL")
 
 func (r *jsonReader) readBool(fv reflect.Value) error {
 	r.space()
@@ -394,6 +408,9 @@ func (r *jsonReader) readMap(v *value, fv reflect.Value) error {
 		name, err := r.key()
 		if err != nil {
 			return err
+		}
+		if bytes.IndexByte(name, 0) >= 0 {
+			return errNUL
 		}
 		key := string(name)
 		if r.null() {

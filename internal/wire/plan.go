@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"reflect"
 	"strings"
 	"time"
@@ -72,6 +73,7 @@ type field struct {
 	index  int
 	name   string
 	json   string // `"name":`
+	header string // the name as http.Header spells it
 	member string // modelled name
 	path   string // the member's name in refusals: lower camel case
 
@@ -168,6 +170,7 @@ func (p *planner) field(sf reflect.StructField, tag string) field {
 		}
 	}
 	f.path = lowerFirst(f.member)
+	f.header = http.CanonicalHeaderKey(f.name)
 	if v.kind == kindTime && v.time == timeDefault {
 		v.time = p.times
 		if p.times == timeISO && f.place == placeHeader {

@@ -176,6 +176,9 @@ func (r *queryReader) mapping(v *value, from *param, fv reflect.Value) error {
 		if key == nil {
 			continue
 		}
+		if !isText(key.value) {
+			return malformedInput("A key is no UTF-8 text")
+		}
 		e := reflect.New(v.elem.typ).Elem()
 		if val != nil {
 			if err := r.part(v.elem, val, e, key.value); err != nil {

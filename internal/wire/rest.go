@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/sekisho/sekisho/internal/aws"
 )
@@ -30,7 +29,7 @@ func (op *Op) decodeREST(r *Request, in reflect.Value) error {
 		case placeHeader:
 			err = readHeader(f, r.Header, fv)
 		case placePrefix:
-			readPrefix(f, r.Header, fv)
+			err = readPrefix(f, r.Header, fv)
 		default:
 			continue
 		}
@@ -86,7 +85,7 @@ func setList(v *value, fv reflect.Value, texts []string) error {
 }
 
 func readHeader(f *field, h http.Header, fv reflect.Value) error {
-	text := headerText(h, f.name)
+	text := headerText(h, f.header)
 	if text == "" {
 		return nil
 	}
@@ -108,9 +107,10 @@ func readHeader(f *field, h http.Header, fv reflect.Value) error {
 	return setText(f.value, fv, text)
 }
 
-// headerText returns the values of a header as one.
+// headerText returns the values of a header as one. name is spelled as
+// http.Header spells it.
 func headerText(h http.Header, name string) string {
-	values := h[http.CanonicalHeaderKey(name)]
+	values := h[name]
 	if len(values) == 1 {
 		return values[0]
 	}
@@ -119,15 +119,15 @@ func headerText(h http.Header, name string) string {
 
 // readPrefix collects the headers that begin with the member's name, the
 // rest of their names in lower case.
-func readPrefix(f *field, h http.Header, fv reflect.Value) {
+func readPrefix(f *field, h http.Header, fv reflect.Value) error {
 	var found map[string]string
 	for name, values := range h {
 		if len(name) <= len(f.name) || !strings.EqualFold(name[:len(f.name)], f.name) {
 			continue
 		}
 		text := strings.Join(values, ",")
-		if !utf8.ValidString(text) {
-			continue
+		if !isText(text) || !isText(name) {
+			return &badText{text, "UTF-8 text"}
 		}
 		if found == nil {
 			found = map[string]string{}
@@ -137,6 +137,7 @@ func readPrefix(f *field, h http.Header, fv reflect.Value) {
 	if found != nil {
 		fv.Set(reflect.ValueOf(found))
 	}
+	return nil
 }
 
 func (op *Op) decodeRESTBody(r *Request, in reflect.Value) error {
@@ -222,9 +223,12 @@ func (m Meta) s3(h http.Header) {
 }
 
 func writeHeader(f *field, h http.Header, fv reflect.Value) {
-	name := http.CanonicalHeaderKey(f.name)
+	if f.value.kind == kindString {
+		h[f.header] = []string{fv.String()}
+		return
+	}
 	if f.value.kind != kindList {
-		h[name] = []string{string(appendText(nil, f.value, fv, isoMillis))}
+		h[f.header] = []string{string(appendText(nil, f.value, fv, isoMillis))}
 		return
 	}
 	var parts []string
@@ -232,7 +236,7 @@ func writeHeader(f *field, h http.Header, fv reflect.Value) {
 		parts = append(parts, string(appendText(nil, f.value.elem, fv.Index(i), isoMillis)))
 	}
 	if len(parts) > 0 {
-		h[name] = []string{strings.Join(parts, ",")}
+		h[f.header] = []string{strings.Join(parts, ",")}
 	}
 }
 
@@ -279,7 +283,7 @@ func (op *Op) encodeRESTBody(resp *Response, out reflect.Value) {
 		return
 	}
 	resp.Body = w.b
-	resp.Header["Content-Type"] = []string{"application/xml"}
+	resp.Header["Content-Type"] = xmlType
 }
 
 // encodeRaw makes a payload that is no structure the body.

@@ -29,11 +29,37 @@ type route struct {
 	optional map[string]bool   // all query members
 }
 
-func newRoutes(s *Service) []*route {
-	var all []*route
+// routes are a service's routes by what every request has: the method, and
+// what it addresses.
+type routes struct {
+	at map[routeKey][]*route
+	// subresources are the query parameters that tell operations apart by
+	// their mere presence.
+	subresources map[string]bool
+}
+
+type routeKey struct {
+	method string
+	level  level
+}
+
+func newRoutes(s *Service) *routes {
+	all := &routes{at: map[routeKey][]*route{}, subresources: map[string]bool{}}
 	for i := range s.Operations {
-		if o := &s.Operations[i]; !o.Deprecated {
-			all = append(all, newRoute(s.ops[o.Name]))
+		o := &s.Operations[i]
+		if o.Deprecated {
+			continue
+		}
+		r := newRoute(s.ops[o.Name])
+		key := routeKey{r.method, r.level}
+		if r.fixed != "" {
+			key.level = levelBucket // a fixed path looks like a bucket's
+		}
+		all.at[key] = append(all.at[key], r)
+		for name, value := range r.literals {
+			if value == "" {
+				all.subresources[name] = true
+			}
 		}
 	}
 	return all
@@ -66,7 +92,7 @@ func newRoute(op *Op) *route {
 				r.query = append(r.query, name)
 			}
 		case strings.Contains(options, ",header,") && required:
-			r.header = append(r.header, name)
+			r.header = append(r.header, http.CanonicalHeaderKey(name))
 		}
 	}
 	return r
@@ -107,13 +133,13 @@ func (s *Service) Route(r *Request) (*Op, error) {
 		best *route
 		top  fit
 	)
-	for _, rt := range s.routes {
-		f, ok := rt.fit(r, at)
+	for _, rt := range s.routes.at[routeKey{r.Method, at}] {
+		f, ok := rt.fit(r)
 		if ok && (best == nil || f.better(top)) {
 			best, top = rt, f
 		}
 	}
-	if best == nil || s.strange(best, r.Query) {
+	if best == nil || s.routes.strange(best, r.Query) {
 		return nil, methodNotAllowed(r)
 	}
 	return best.op, nil
@@ -134,16 +160,11 @@ func resourceType(r *Request) string {
 	return "SERVICE"
 }
 
-func (rt *route) fit(r *Request, at level) (fit, bool) {
+// fit tells how well a request of the route's method and level fits it, if it
+// does at all.
+func (rt *route) fit(r *Request) (fit, bool) {
 	var f fit
-	if rt.method != r.Method {
-		return f, false
-	}
-	if rt.fixed != "" {
-		if rt.fixed != r.Bucket || r.Key != "" {
-			return f, false
-		}
-	} else if rt.level != at {
+	if rt.fixed != "" && rt.fixed != r.Bucket {
 		return f, false
 	}
 	for name, value := range rt.literals {
@@ -184,15 +205,10 @@ func (f *fit) countHeaders(rt *route, h http.Header) {
 
 // strange tells whether the query names a subresource that the route does
 // not take.
-func (s *Service) strange(chosen *route, query url.Values) bool {
+func (all *routes) strange(chosen *route, query url.Values) bool {
 	for name := range query {
-		if _, ok := chosen.literals[name]; ok || chosen.optional[name] {
-			continue
-		}
-		for _, rt := range s.routes {
-			if value, ok := rt.literals[name]; ok && value == "" {
-				return true
-			}
+		if _, ok := chosen.literals[name]; !ok && !chosen.optional[name] && all.subresources[name] {
+			return true
 		}
 	}
 	return false

@@ -1,10 +1,12 @@
 package wire
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -14,9 +16,10 @@ import (
 // Service is a Model at work. It is safe for concurrent use.
 type Service struct {
 	*Model
-	ops    map[string]*Op
-	errors map[string]*ErrorShape
-	routes []*route
+	ops     map[string]*Op
+	targets []string
+	errors  map[string]*ErrorShape
+	routes  *routes
 
 	mu      sync.Mutex // guards planner
 	planner *planner
@@ -37,8 +40,7 @@ type Request struct {
 	// Bucket and Key address S3's resources, decoded; whoever routed the
 	// request knows them from the path or the host.
 	Bucket, Key string
-	// Query are the parameters of the URL; for query services those of the
-	// body are in Body.
+	// Query are the parameters of the URL; see Form for query services.
 	Query url.Values
 	// Header are the headers, with Content-Length put back where it is known:
 	// net/http takes it out, and S3's inputs hold it.
@@ -47,6 +49,8 @@ type Request struct {
 	// those find it in Stream.
 	Body   []byte
 	Stream io.Reader
+
+	form url.Values // what Form returned
 }
 
 // Response is an HTTP answer as the codecs see it.
@@ -82,6 +86,7 @@ func New(m *Model) *Service {
 		errors:  make(map[string]*ErrorShape, len(m.Errors)),
 		planner: newPlanner(newRules(m.Rules), times),
 	}
+	s.targets = s.Targets()
 	for i := range m.Operations {
 		op := &Op{Operation: &m.Operations[i], service: s}
 		s.ops[op.Name] = op
@@ -111,18 +116,25 @@ func SplitTarget(target string) (prefix, operation string) {
 	return target[:i], target[i+1:]
 }
 
-// HasTarget tells whether the prefix of an X-Amz-Target names the service.
-// Clients of CloudTrail send its long prefix or the last part of it.
-func (s *Service) HasTarget(prefix string) bool {
+// Targets are the prefixes of X-Amz-Target that name the service: the one of
+// the model and, where it is a dotted name, its last part. Of CloudTrail's
+// clients some send the one and some the other.
+func (s *Service) Targets() []string {
 	full := s.Model.Target
-	return prefix != "" && (prefix == full || strings.HasSuffix(full, "."+prefix))
+	if full == "" {
+		return nil
+	}
+	if i := strings.LastIndexByte(full, '.'); i >= 0 {
+		return []string{full, full[i+1:]}
+	}
+	return []string{full}
 }
 
 // Target returns the operation that an X-Amz-Target names.
 func (s *Service) Target(target string) (*Op, error) {
 	prefix, name := SplitTarget(target)
 	op, ok := s.ops[name]
-	if !ok || !s.HasTarget(prefix) {
+	if !ok || !slices.Contains(s.targets, prefix) {
 		return nil, &aws.Error{Code: "UnknownOperationException"}
 	}
 	return op, nil
@@ -240,12 +252,12 @@ func (op *Op) decodeQuery(r *Request, in reflect.Value) error {
 }
 
 // Form returns the parameters of a query request: those of the body, and of
-// the URL where the body has none of the name.
+// the URL where the body has none of the name. They are parsed once.
 func (r *Request) Form() (url.Values, error) {
-	if len(r.Body) == 0 {
-		return r.Query, nil
+	if r.form != nil || len(r.Body) == 0 && r.Query == nil {
+		return r.form, nil
 	}
-	if strings.Count(string(r.Body), "&") > maxParameters {
+	if bytes.Count(r.Body, []byte{'&'}) > maxParameters {
 		return nil, malformedInput("Too many parameters")
 	}
 	form, err := url.ParseQuery(string(r.Body))
@@ -257,6 +269,7 @@ func (r *Request) Form() (url.Values, error) {
 			form[name] = values
 		}
 	}
+	r.form = form
 	return form, nil
 }
 
@@ -276,9 +289,16 @@ func (op *Op) EncodeResponse(out any, m Meta) (*Response, error) {
 	return op.encodeREST(v, m), nil
 }
 
+// The values of Content-Type, shared by all answers: nobody writes to them.
+var (
+	jsonType  = []string{"application/x-amz-json-1.1"}
+	queryType = []string{"text/xml"}
+	xmlType   = []string{"application/xml"}
+)
+
 func (op *Op) encodeJSON(v reflect.Value, m Meta) *Response {
 	resp := &Response{Status: http.StatusOK, Header: http.Header{
-		"Content-Type":     {"application/x-amz-json-1.1"},
+		"Content-Type":     jsonType,
 		"X-Amzn-Requestid": {m.RequestID},
 	}}
 	if !op.Void {
@@ -300,7 +320,7 @@ func (op *Op) encodeQuery(v reflect.Value, m Meta) *Response {
 	w.end("ResponseMetadata")
 	w.end(op.Name + "Response")
 	return &Response{Status: http.StatusOK, Body: w.b, Header: http.Header{
-		"Content-Type":     {"text/xml"},
+		"Content-Type":     queryType,
 		"X-Amzn-Requestid": {m.RequestID},
 	}}
 }

@@ -125,6 +125,8 @@ func TestDecodeJSON(t *testing.T) {
 		{name: "nested without end", service: kmsWire, operation: "DescribeKey", body: `{"x":` + strings.Repeat("[", 100_000), err: "SerializationException: Could not parse request body into json: values are nested too deep at offset 68"},
 		{name: "a number beyond all", service: kmsWire, operation: "ListKeys", body: `{"Limit":1e30}`, err: "SerializationException: 1e30 cannot be converted to Integer"},
 		{name: "leading zero", service: kmsWire, operation: "ListKeys", body: `{"Limit":01}`, err: "SerializationException: Could not parse request body into json: bad number at offset 11"},
+		{name: "NUL", service: kmsWire, operation: "DescribeKey", body: `{"KeyId":"a\u0000"}`, err: "SerializationException: A string holds the character NUL"},
+		{name: "too many values", service: kmsWire, operation: "CreateKey", body: `{"Tags":[` + strings.Repeat("{},", 100_000) + `{}]}`, err: "SerializationException: Could not parse request body into json: too many values at offset 300006"},
 		{name: "not UTF-8", service: kmsWire, operation: "DescribeKey", body: "{\"KeyId\":\"\xff\"}", err: "SerializationException: Could not parse request body into json: invalid UTF-8 in a string at offset 12"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -213,6 +215,8 @@ func TestDecodeREST(t *testing.T) {
 		{name: "unclosed", op: "PutBucketTagging", r: wire.Request{Bucket: "b", Body: []byte(`<Tagging><TagSet>`)}, err: malformed},
 		{name: "a document type", op: "PutBucketTagging", r: wire.Request{Bucket: "b", Body: []byte(`<!DOCTYPE x [<!ENTITY e "e">]><Tagging><TagSet/></Tagging>`)}, err: malformed},
 		{name: "too deep", op: "PutBucketTagging", r: wire.Request{Bucket: "b", Body: []byte(strings.Repeat("<Tagging>", 1000))}, err: malformed},
+		{name: "metadata has to be text", op: "PutObject", r: wire.Request{Bucket: "b", Key: "k", Header: http.Header{"X-Amz-Meta-A": {"\xff"}}}, err: "InvalidArgument: Provided x-amz-meta- is no UTF-8 text"},
+		{name: "so have keys", op: "GetObject", r: wire.Request{Bucket: "b", Key: "\x00"}, err: "InvalidArgument: Provided Key is no UTF-8 text"},
 		{name: "what addresses has to be there", op: "UploadPart", r: wire.Request{Bucket: "b", Key: "k", Query: url.Values{"partNumber": {"1"}}}, err: "InvalidArgument: The request is missing uploadId"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
