@@ -8,7 +8,8 @@ import (
 )
 
 // The operations in this file are in no public model. AWS names them as IAM
-// permissions only, so their shapes are ours.
+// permissions only, so their shapes are ours. They never cross the wire; their
+// aws tags say which members the record of calls shows.
 
 // GitPullInput asks for one step of a git fetch or clone over smart HTTP.
 //
@@ -29,16 +30,16 @@ import (
 // itself: Out decides whether each Write goes out at once, which it should,
 // because git shows progress by them.
 type GitPullInput struct {
-	RepositoryName string
+	RepositoryName string `aws:"repositoryName"`
 	// Advertise asks for info/refs.
 	Advertise bool
 	// Protocol is the value of the Git-Protocol header; empty means version 0.
 	Protocol string
 	// Body is the request's body, already decompressed. Not read when
 	// Advertise is set. A Read fails when the client vanishes.
-	Body io.Reader `json:"-"`
+	Body io.Reader
 	// Out takes the answer's body.
-	Out io.Writer `json:"-"`
+	Out io.Writer
 }
 
 // GitPullOutput is empty: the answer went to Out.
@@ -50,48 +51,48 @@ type GitPullOutput struct{}
 // git shows it beside the branch's name. Likewise a push that git itself
 // refuses.
 type GitPushInput struct {
-	RepositoryName string
+	RepositoryName string `aws:"repositoryName"`
 	// Advertise asks for info/refs.
 	Advertise bool
 	// Protocol is the value of the Git-Protocol header; empty means version 0.
 	Protocol string
 	// Body is the request's body, already decompressed. Not read when
 	// Advertise is set. A Read fails when the client vanishes.
-	Body io.Reader `json:"-"`
+	Body io.Reader
 	// Out takes the answer's body.
-	Out io.Writer `json:"-"`
+	Out io.Writer
 }
 
 // GitPushOutput says what a push changed, for the record of the call.
 type GitPushOutput struct {
-	References []GitReference `json:"references,omitempty"`
+	References []GitReference `aws:"references"`
 }
 
 // GitReference is one ref a push changed. Commit is what it points to now;
 // empty means that it was deleted.
 type GitReference struct {
-	Ref    string `json:"ref"`
-	Commit string `json:"commit,omitempty"`
+	Ref    string `aws:"ref"`
+	Commit string `aws:"commit"`
 }
 
 // UploadArchiveInput asks for a ZIP of a commit's files to be put into a
 // bucket, with the caller's own permissions there.
 type UploadArchiveInput struct {
-	RepositoryName string
-	CommitId       string
-	S3Bucket       string
-	S3Key          string
+	RepositoryName string `aws:"repositoryName"`
+	CommitId       string `aws:"commitId"`
+	S3Bucket       string `aws:"s3Bucket"`
+	S3Key          string `aws:"s3Key"`
 	// KmsKeyId is the key of SSE-KMS; empty means the bucket account's
 	// default key. The object is encrypted with SSE-KMS in both cases.
-	KmsKeyId string
+	KmsKeyId string `aws:"kmsKeyId"`
 	// Acl is the canned ACL sent with the object; empty sends none.
-	Acl string
+	Acl string `aws:"acl"`
 }
 
 // UploadArchiveOutput names the upload. A small archive has ended, well or
 // badly, when UploadArchive answers.
 type UploadArchiveOutput struct {
-	ArchiveId string
+	ArchiveId string `aws:"archiveId"`
 }
 
 // States of an upload.
@@ -104,8 +105,8 @@ const (
 
 // GetUploadArchiveStatusInput asks how an upload stands.
 type GetUploadArchiveStatusInput struct {
-	RepositoryName string
-	ArchiveId      string
+	RepositoryName string `aws:"repositoryName"`
+	ArchiveId      string `aws:"archiveId"`
 }
 
 // GetUploadArchiveStatusOutput is how an upload stands. With Status ERROR the
@@ -113,23 +114,23 @@ type GetUploadArchiveStatusInput struct {
 // NoSuchBucket, KMS.DisabledException …), message, HTTP status and request id.
 // An error of ours, not S3's, has ErrorCode InternalFailure.
 type GetUploadArchiveStatusOutput struct {
-	Status       string
-	ErrorCode    string
-	ErrorMessage string
+	Status       string `aws:"status"`
+	ErrorCode    string `aws:"errorCode"`
+	ErrorMessage string `aws:"errorMessage"`
 	// ErrorStatus is the HTTP status S3 answers with; 0 when unknown.
 	ErrorStatus int
 	// ErrorRequestId is S3's request id; empty when unknown.
-	ErrorRequestId string
+	ErrorRequestId string `aws:"errorRequestId"`
 	// VersionId and ETag are the stored object's, with Status COMPLETE.
-	VersionId string
-	ETag      string
+	VersionId string `aws:"versionId"`
+	ETag      string `aws:"eTag"`
 }
 
 // CancelUploadArchiveInput asks for an upload to be given up. One that has
 // ended is left as it is.
 type CancelUploadArchiveInput struct {
-	RepositoryName string
-	ArchiveId      string
+	RepositoryName string `aws:"repositoryName"`
+	ArchiveId      string `aws:"archiveId"`
 }
 
 // CancelUploadArchiveOutput is empty.
