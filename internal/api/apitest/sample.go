@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net/http"
 	"reflect"
 	"regexp/syntax"
 	"strings"
@@ -130,7 +129,7 @@ func (s *Sampler) set(v reflect.Value, o map[string]string) {
 	case o["name"] == "x-amz-sdk-checksum-algorithm": // clients act upon it
 		v.SetString("CRC32")
 	case strings.HasSuffix(o["name"], "Expires") && v.Kind() == reflect.String: // a date in the eyes of clients
-		v.SetString(s.time(true).Format(http.TimeFormat))
+		v.SetString(s.time(true).Format("Mon, 02 Jan 2006 15:04:05 GMT"))
 	case v.Type() == reflect.TypeFor[io.Reader](), v.Type() == reflect.TypeFor[io.ReadCloser]():
 		v.Set(reflect.ValueOf(&Stream{text: fmt.Sprintf("stream %d", s.n)}))
 	case v.Type() == reflect.TypeFor[*time.Time]():
