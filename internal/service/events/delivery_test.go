@@ -436,3 +436,40 @@ func TestOtherRegion(t *testing.T) {
 		w.T.Error("nothing was forwarded")
 	})
 }
+
+// Old records go, by age.
+func TestPrune(t *testing.T) {
+	each(t, func(w *world) {
+		w.crossAccount()
+		w.Forget("start/x@" + receiver)
+		w.Start(w.events.Run)
+		w.push("main", "old")
+		w.settled("old", 2)
+		w.letter("old")
+		w.Advance(31 * 24 * time.Hour)
+		w.push("main", "new")
+		w.settled("new", 2)
+		err := w.DB.Update(context.Background(), func(tx *state.Tx) error {
+			return job.Enqueue(context.Background(), tx, job.New{Kind: "events/prune", Key: "all"})
+		})
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		for range 500 {
+			list, err := w.events.Deliveries(context.Background(), "old")
+			if err != nil {
+				w.T.Fatal(err)
+			}
+			letters, err := w.events.DeadLetters(context.Background(), events.Filter{})
+			if err != nil {
+				w.T.Fatal(err)
+			}
+			if len(list) == 0 && len(letters) == 1 && letters[0].Trace == "new" {
+				w.settled("new", 2)
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		w.T.Error("old records are still there")
+	})
+}

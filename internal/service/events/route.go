@@ -2,8 +2,9 @@ package events
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -37,11 +38,10 @@ const (
 	Skipped = "SKIPPED"
 )
 
-// candidate is a rule of a bus with one of its targets, if it has any.
+// candidate is a rule of a bus.
 type candidate struct {
-	Name    string  `db:"name"`
-	Pattern string  `db:"pattern"`
-	Target  *string `db:"target"`
+	Name    string `db:"name"`
+	Pattern string `db:"pattern"`
 }
 
 // route matches an event of the outbox with the rules of its bus, and makes a
@@ -57,11 +57,8 @@ func (s *Service) route(ctx context.Context, tx *state.Tx, e aws.Event) error {
 		bus = b
 	}
 	rules, err := state.List[candidate](ctx, tx, `
-		SELECT r.name AS name, r.pattern AS pattern, t.target AS target
-		FROM events_rule r LEFT JOIN events_target t
-		ON t.account = r.account AND t.region = r.region AND t.bus = r.bus AND t.rule = r.name
-		WHERE r.account = $1 AND r.region = $2 AND r.bus = $3 AND r.state <> 'DISABLED'
-		ORDER BY r.name, t.id`, bus.account, bus.region, bus.name)
+		SELECT name, pattern FROM events_rule WHERE account = $1 AND region = $2 AND bus = $3 AND state <> 'DISABLED' ORDER BY name`,
+		bus.account, bus.region, bus.name)
 	if err != nil || len(rules) == 0 {
 		return err
 	}
@@ -81,34 +78,43 @@ func (s *Service) route(ctx context.Context, tx *state.Tx, e aws.Event) error {
 		if !p.Matches(parsed) {
 			continue
 		}
-		if err := s.dispatch(ctx, tx, e, ruleRef{bus, r.Name}, r.Target); err != nil {
+		if err := s.dispatch(ctx, tx, e, ruleRef{bus, r.Name}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// dispatch records that a rule matched, and enqueues the delivery to its
-// target.
-func (s *Service) dispatch(ctx context.Context, tx *state.Tx, e aws.Event, rule ruleRef, stored *string) error {
-	d := delivery{ID: aws.NewUUID(), RuleARN: rule.arn(), Event: e, Ingested: s.now().UTC()}
+// dispatch records that a rule matched, and enqueues the deliveries to its
+// targets.
+func (s *Service) dispatch(ctx context.Context, tx *state.Tx, e aws.Event, rule ruleRef) error {
+	targets, err := targetsOf(ctx, tx, rule)
+	if err != nil {
+		return err
+	}
+	if len(targets) == 0 {
+		d := delivery{ID: aws.NewUUID(), RuleARN: rule.arn(), Event: e, Ingested: s.now().UTC()}
+		return d.skip(ctx, tx, "The rule has no target.")
+	}
+	for _, id := range slices.Sorted(maps.Keys(targets)) {
+		d := delivery{ID: aws.NewUUID(), RuleARN: rule.arn(), Target: targets[id], Event: e, Ingested: s.now().UTC()}
+		if _, isBus := busFromARN(d.Target.ARN); isBus && e.Hops > 0 {
+			err = d.skip(ctx, tx, "The event came from another event bus: EventBridge does not forward it to a third one.")
+		} else if err = d.row().insert(ctx, tx); err == nil {
+			err = job.Enqueue(ctx, tx, job.New{Kind: jobDeliver, Payload: d})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skip records a delivery that will not be attempted.
+func (d *delivery) skip(ctx context.Context, tx *state.Tx, why string) error {
 	row := d.row()
-	if stored == nil {
-		row.State, row.ErrorMessage = Skipped, "The rule has no target."
-		return row.insert(ctx, tx)
-	}
-	if err := json.Unmarshal([]byte(*stored), &d.Target); err != nil {
-		return err
-	}
-	row = d.row()
-	if _, isBus := busFromARN(d.Target.ARN); isBus && e.Hops > 0 {
-		row.State, row.ErrorMessage = Skipped, "The event came from another event bus: EventBridge does not forward it to a third one."
-		return row.insert(ctx, tx)
-	}
-	if err := row.insert(ctx, tx); err != nil {
-		return err
-	}
-	return job.Enqueue(ctx, tx, job.New{Kind: jobDeliver, Payload: d})
+	row.State, row.ErrorMessage = Skipped, why
+	return row.insert(ctx, tx)
 }
 
 // row is the record of the delivery at its beginning.

@@ -69,27 +69,28 @@ func (s *Service) ruleNeed(ctx context.Context, c *call.Call, action, bus, name 
 		return call.Need{}, err
 	}
 	p, _, err := s.policyOf(ctx, ref.bus)
-	n := call.Need{Action: action, Resource: ref.arn(), Policy: p, Keys: policy.Keys{}}
+	if err != nil {
+		return call.Need{}, err
+	}
+	creator, err := s.creator(ctx, c, ref)
+	n := call.Need{Action: action, Resource: ref.arn(), Policy: p, Keys: policy.Keys{"events:creatoraccount": {creator}}}
 	for k, v := range keys {
 		n.Keys[k] = v
-	}
-	if _, set := n.Keys["events:creatoraccount"]; !set {
-		n.Keys["events:creatoraccount"] = []string{s.creator(ctx, c, ref)}
 	}
 	return n, err
 }
 
 // creator is the account that made a rule, or would.
-func (s *Service) creator(ctx context.Context, c *call.Call, ref ruleRef) string {
+func (s *Service) creator(ctx context.Context, c *call.Call, ref ruleRef) (string, error) {
 	var r rule
 	err := s.db.View(ctx, func(tx *state.Tx) (err error) {
 		r, err = findRule(ctx, tx, ref)
 		return err
 	})
-	if err != nil {
-		return c.Account()
+	if _, isMissing := errors.AsType[*aws.Error](err); isMissing {
+		return c.Account(), nil
 	}
-	return r.CreatedBy
+	return r.CreatedBy, err
 }
 
 // passRole is the permission to hand a role to EventBridge.
