@@ -142,6 +142,7 @@ func (r *Repository) receive(ctx context.Context, p Push, req *pushRequest, pack
 // changedOnDisk finds out what became of a push whose git died: some refs may
 // have moved.
 func (r *Repository) changedOnDisk(ctx context.Context, allowed []Command, rep *report, cause error) []Command {
+	r.store.log.Warn("git has not finished a push", "repository", r.name, "error", cause)
 	rep.unpack = strings.ReplaceAll(cause.Error(), "\n", " ")
 	refs, err := r.Refs(context.WithoutCancel(ctx))
 	var changed []Command

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +42,8 @@ type Options struct {
 	// ReaderIdle is how long a reading process waits for work before it is
 	// ended; 0 means 30 s.
 	ReaderIdle time.Duration
+	// Log is told of git processes that die; nil means slog.Default().
+	Log *slog.Logger
 }
 
 // Store is a directory of repositories and the git that serves them.
@@ -48,6 +51,7 @@ type Store struct {
 	root    string
 	git     string
 	env     []string
+	log     *slog.Logger
 	slots   chan struct{}
 	readers *pool
 }
@@ -70,7 +74,10 @@ func Open(ctx context.Context, root string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("git %d.%d or newer is needed to serve repositories: %w", minMajor, minMinor, err)
 	}
-	s := &Store{root: root, git: path, env: environment(), slots: make(chan struct{}, or(o.MaxProcesses, 128))}
+	s := &Store{root: root, git: path, env: environment(), log: o.Log, slots: make(chan struct{}, or(o.MaxProcesses, 128))}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
 	s.readers = newPool(s, or(o.MaxReaders, 16), or(o.ReaderIdle, 30*time.Second))
 	if err := s.checkVersion(ctx); err != nil {
 		return nil, err

@@ -688,3 +688,15 @@ func TestMalformedPush(t *testing.T) {
 		}
 	})
 }
+
+func TestRegions(t *testing.T) {
+	each(t, func(w *world) {
+		w.createRepository("app")
+		must[*api.CreateRepositoryOutput](w.T)(w.client("root@111111111111 in eu-west-1").CreateRepository(w.T.Context(), &api.CreateRepositoryInput{RepositoryName: "app"}))
+		must[*api.CreateRepositoryOutput](w.T)(w.client("root@222222222222").CreateRepository(w.T.Context(), &api.CreateRepositoryInput{RepositoryName: "app"}))
+		got := must[[]string](w.T)(w.s.Regions(w.T.Context(), account, "app"))
+		if diff := cmp.Diff([]string{"eu-west-1", "us-east-1"}, got); diff != "" {
+			w.T.Errorf("regions (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -9,7 +9,7 @@ CREATE TABLE codecommit_repository (
 	created        BIGINT NOT NULL,
 	modified       BIGINT NOT NULL
 );
-CREATE UNIQUE INDEX codecommit_repository_name ON codecommit_repository (account, region, name);
+CREATE UNIQUE INDEX codecommit_repository_name ON codecommit_repository (account, name, region);
 CREATE INDEX codecommit_repository_modified ON codecommit_repository (account, region, modified, name);
 
 CREATE TABLE codecommit_tag (
