@@ -45,10 +45,6 @@ func (r *Repository) Archive(ctx context.Context, commit string, w io.Writer) er
 	if err != nil {
 		return err
 	}
-	files, err := r.fileList(ctx, o, c.Tree)
-	if err != nil {
-		return err
-	}
 	zw := zip.NewWriter(w)
 	zw.RegisterCompressor(zip.Deflate, func(out io.Writer) (io.WriteCloser, error) {
 		d := deflaters.Get().(*flate.Writer)
@@ -56,37 +52,24 @@ func (r *Repository) Archive(ctx context.Context, commit string, w io.Writer) er
 		return deflater{d}, nil
 	})
 	modified := c.Committer.time()
-	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return err
+	err = o.Files(c.Tree, func(path string, e Entry) error {
+		if e.Mode == Submodule || ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if err := addFile(zw, o, f.path, f.entry, modified); err != nil {
-			return fmt.Errorf("%s: %w", f.path, err)
-		}
-	}
-	return zw.Close()
-}
-
-type listed struct {
-	path  string
-	entry Entry
-}
-
-// fileList lists what goes into an archive. Names that would lead an unpacker
-// astray cannot come in by a push, and do not go out.
-func (r *Repository) fileList(ctx context.Context, o *Reader, tree string) ([]listed, error) {
-	var files []listed
-	err := o.Files(tree, func(path string, e Entry) error {
-		if e.Mode == Submodule {
-			return nil
-		}
+		// Names that would lead an unpacker astray cannot come in by a push,
+		// and do not go out.
 		if !fs.ValidPath(path) || strings.Contains(e.Name, "/") {
 			return fmt.Errorf("path %q: %w", path, errCorrupt)
 		}
-		files = append(files, listed{path, e})
-		return ctx.Err()
+		if err := addFile(zw, o, path, e, modified); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
 	})
-	return files, err
+	if err != nil {
+		return err
+	}
+	return zw.Close()
 }
 
 func addFile(zw *zip.Writer, o *Reader, path string, e Entry, modified time.Time) error {

@@ -742,6 +742,32 @@ func TestParseSignature(t *testing.T) {
 	}
 }
 
+func TestReadPushRefuses(t *testing.T) {
+	one := strings.Repeat("1", 40)
+	c := Command{"refs/heads/main", Zero, one}
+	long := Command{"refs/heads/" + strings.Repeat("x", 5000), Zero, one}
+	for name, data := range map[string][]byte{
+		"nothing":             nil,
+		"no flush":            appendPacket(nil, Zero+" "+one+" refs/heads/main"),
+		"a bad length":        []byte("zz00"),
+		"too short a length":  []byte("0003"),
+		"a delimiter":         []byte("0001"),
+		"a bad object id":     append(appendPacket(nil, strings.Repeat("X", 40)+" "+one+" refs/heads/main"), flush...),
+		"no ref":              append(appendPacket(nil, Zero+" "+one), flush...),
+		"a newline in a name": append(appendPacket(nil, Zero+" "+one+" refs/heads/a\nb"), flush...),
+		"a long name":         pack(t, []Command{long}, ""),
+		"a ref twice":         pack(t, []Command{c, c}, ""),
+		"another hash":        pack(t, []Command{c}, "object-format=sha256"),
+		"a certificate":       append(appendPacket(nil, "push-cert\x00 push-cert=x"), flush...),
+		"a bad shallow line":  append(appendPacket(nil, "shallow x"), flush...),
+		"half an option":      append(pack(t, []Command{c}, "push-options"), "0008ab"...),
+	} {
+		if _, err := readPush(reader(data)); !errors.Is(err, ErrProtocol) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func pack(t testing.TB, commands []Command, caps string) []byte {
 	t.Helper()
 	var b []byte

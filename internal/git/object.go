@@ -347,7 +347,7 @@ func (o *Reader) diffEntry(dir string, x, y *Entry, fn func(Change) error) error
 }
 
 // Files calls fn for each file below a tree, in git's order: regular files,
-// symbolic links and submodules.
+// symbolic links and submodules. fn may use the reader.
 func (o *Reader) Files(tree string, fn func(path string, e Entry) error) error {
 	return o.diff("", emptyTree, tree, func(c Change) error { return fn(c.Path, *c.After) })
 }

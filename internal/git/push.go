@@ -28,7 +28,8 @@ type Command struct {
 // pushRequest is what a client sends before its pack.
 type pushRequest struct {
 	commands []Command
-	shallow  []string // payloads of shallow lines, passed on as they are
+	refs     map[string]bool // of commands
+	shallow  []string        // payloads of shallow lines, passed on as they are
 	caps     []string
 }
 
@@ -119,6 +120,13 @@ func (p *pushRequest) add(line []byte) error {
 	if err != nil {
 		return err
 	}
+	if p.refs[c.Ref] {
+		return fmt.Errorf("%w: %s is updated twice", ErrProtocol, c.Ref)
+	}
+	if p.refs == nil {
+		p.refs = map[string]bool{}
+	}
+	p.refs[c.Ref] = true
 	if p.commands = append(p.commands, c); len(p.commands) > MaxCommands {
 		return errTooMany
 	}

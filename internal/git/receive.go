@@ -289,12 +289,12 @@ func demux(br *bufio.Reader, progress io.Writer) ([]byte, error) {
 // record syncs the directories of what has changed and tells the caller.
 func (r *Repository) record(ctx context.Context, p Push, changed []Command) error {
 	ctx = context.WithoutCancel(ctx)
-	if len(changed) > 0 {
-		if err := r.syncRefs(changed); err != nil {
-			return err
-		}
+	if len(changed) == 0 {
+		return p.Record(ctx, nil)
 	}
-	return p.Record(ctx, changed)
+	// What is not certain to last is recorded all the same, because it has
+	// taken place, but it is not acknowledged.
+	return errors.Join(r.syncRefs(changed), p.Record(ctx, changed))
 }
 
 // syncRefs makes the directory entries of refs and packs last: git syncs the

@@ -85,6 +85,7 @@ func (r *Repository) Maintain(ctx context.Context) error {
 	if _, err := r.run(ctx, nil, "repack", "-d", "-q", "--geometric=2"); err != nil {
 		return err
 	}
+	r.store.readers.forget(r.dir) // they hold the old packs open
 	_, err := r.run(ctx, nil, "pack-refs", "--all")
 	return err
 }

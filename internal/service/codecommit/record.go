@@ -69,13 +69,14 @@ func (in *intent) remove(ctx context.Context, tx *state.Tx) error {
 }
 
 // settle records what git did of an intent, with its events, and makes HEAD
-// name the first branch. It is tried again for a while: git has moved the refs
-// already. What it cannot finish, Reconcile will.
+// name the first branch. It is tried again for a good while, since git has
+// moved the refs already and the client waits. What it cannot finish,
+// Reconcile will.
 func (s *Service) settle(ctx context.Context, r *repository, in *intent, changed []git.Command) error {
 	ctx = context.WithoutCancel(ctx)
 	head := ""
 	var err error
-	for pause := 20 * time.Millisecond; pause < 5*time.Second; pause *= 4 {
+	for pause := 20 * time.Millisecond; pause < time.Minute; pause *= 4 {
 		if head, err = s.record(ctx, r, in, changed); err == nil || errors.Is(err, state.ErrClosed) {
 			break
 		}
