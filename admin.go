@@ -1,0 +1,143 @@
+package sekisho
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/explain"
+	"github.com/sekisho/sekisho/internal/seal"
+)
+
+// The operator's interface: accounts, which no account can create, and
+// explanations, which cross accounts. It answers whoever holds the token in
+// the data directory, which only the server's own user can read.
+
+// Accounts lists the accounts by name.
+func (s *Server) Accounts(ctx context.Context) ([]Account, error) {
+	list, err := s.iam.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	accounts := make([]Account, len(list))
+	for i, a := range list {
+		accounts[i] = Account{Name: a.Name, ID: a.ID}
+	}
+	return accounts, nil
+}
+
+// CreateAccount makes an account, or finds the one of that name, and writes
+// its root access key to the credentials file.
+func (s *Server) CreateAccount(ctx context.Context, a Account) (Account, error) {
+	made, err := s.iam.CreateAccount(ctx, a.Name, a.ID)
+	if err != nil {
+		return Account{}, err
+	}
+	return Account{Name: made.Name, ID: made.ID}, s.writeCredentials(ctx)
+}
+
+// Explain tells the whole story of a pipeline execution, by its id: every call
+// that led to it and that it made.
+func (s *Server) Explain(ctx context.Context, executionID string) (*explain.Story, error) {
+	steps, err := s.trail.Story(ctx, executionID)
+	if err != nil {
+		return nil, err
+	}
+	if len(steps) == 0 {
+		return nil, fmt.Errorf("no call of a pipeline execution %s is recorded", executionID)
+	}
+	accounts, err := s.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, a := range accounts {
+		names[a.ID] = a.Name
+	}
+	return explain.New(executionID, steps, names), nil
+}
+
+// writeCredentials replaces the credentials file: one profile per account.
+func (s *Server) writeCredentials(ctx context.Context) error {
+	list, err := s.iam.Accounts(ctx)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	for _, a := range list {
+		fmt.Fprintf(&b, "[%s]\naws_access_key_id = %s\naws_secret_access_key = %s\n\n", a.Name, a.AccessKeyID, a.Secret.Reveal())
+	}
+	return replaceFile(filepath.Join(s.config.Data, credentialsFile), b.Bytes())
+}
+
+// announce says where the server is, for the commands that look for it.
+func (s *Server) announce() error {
+	return replaceFile(filepath.Join(s.config.Data, endpointFile), []byte(s.URL()+"\n"))
+}
+
+// replaceFile writes a file that only its owner can read, whole or not at all.
+func replaceFile(name string, content []byte) error {
+	if err := os.WriteFile(name+".new", content, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// admin returns the handler below /_sekisho/admin/, behind a fresh token.
+func (s *Server) admin() (http.Handler, error) {
+	b := make([]byte, 32)
+	rand.Read(b)
+	text := hex.EncodeToString(b)
+	if err := replaceFile(filepath.Join(s.config.Data, adminFile), []byte(text+"\n")); err != nil {
+		return nil, err
+	}
+	token := seal.NewSecret([]byte(text))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /_sekisho/admin/accounts", func(w http.ResponseWriter, r *http.Request) {
+		list, err := s.Accounts(r.Context())
+		answer(w, list, err)
+	})
+	mux.HandleFunc("POST /_sekisho/admin/accounts", func(w http.ResponseWriter, r *http.Request) {
+		var in Account
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&in); err != nil {
+			http.Error(w, "want a JSON object with Name and ID: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		made, err := s.CreateAccount(r.Context(), in)
+		answer(w, made, err)
+	})
+	mux.HandleFunc("GET /_sekisho/admin/explain/{execution}", func(w http.ResponseWriter, r *http.Request) {
+		story, err := s.Explain(r.Context(), r.PathValue("execution"))
+		answer(w, story, err)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok || !token.Equal([]byte(given)) || r.TLS == nil {
+			http.Error(w, "this is the operator's interface: it wants the token of the data directory, over TLS", http.StatusForbidden)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}), nil
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		status := http.StatusInternalServerError
+		if _, ok := errors.AsType[*aws.Error](err); ok {
+			status = http.StatusBadRequest
+		}
+		http.Error(w, err.Error(), status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v)
+}

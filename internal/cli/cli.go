@@ -1,0 +1,39 @@
+// Package cli is the command line: it starts servers, and speaks to running
+// ones over HTTP like any other client.
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/sekisho/sekisho"
+)
+
+// Command returns sekisho's command with all its subcommands.
+func Command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sekisho",
+		Short: "A cross-account delivery system on AWS's own protocols, in one program",
+		Long: `sekisho is CodeCommit, EventBridge, CodePipeline, S3, KMS, IAM, STS,
+CloudFormation and CloudTrail in one program, for as many accounts as you like.
+Every call is authenticated, judged by IAM policy and recorded.
+
+Begin with: sekisho demo`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(serveCommand(), demoCommand(), accountCommand(), envCommand(), initCommand(), explainCommand())
+	return root
+}
+
+// dataFlag adds --data, the directory a server keeps everything in.
+func dataFlag(c *cobra.Command) *string {
+	return c.Flags().String("data", "", "data directory (default $SEKISHO_DATA, or sekisho below the user's data directory)")
+}
+
+// dataDir is what --data says, or the default.
+func dataDir(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	return sekisho.DefaultData()
+}
