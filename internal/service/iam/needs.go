@@ -78,6 +78,9 @@ func barred(c *call.Call) error {
 // target finds what a subject is, with its tags as condition keys. What does
 // not exist has an ARN all the same.
 func (s *Service) target(ctx context.Context, c *call.Call, sub subject) (call.Need, error) {
+	if sub.name == "" && sub.kind != user {
+		return call.Need{}, missingName(sub.kind)
+	}
 	if sub.kind == managed {
 		return s.policyTarget(ctx, c, sub)
 	}
@@ -108,6 +111,12 @@ func (s *Service) target(ctx context.Context, c *call.Call, sub subject) (call.N
 		return err
 	})
 	return n, err
+}
+
+// missingName refuses a call inside the process that names nothing; those from
+// the network were checked before.
+func missingName(k kind) error {
+	return aws.Errorf("ValidationError", "1 validation error detected: Value null at '%sName' failed to satisfy constraint: Member must not be null", k).WithStatus(400)
 }
 
 func (s *Service) policyTarget(ctx context.Context, c *call.Call, sub subject) (call.Need, error) {

@@ -11,6 +11,9 @@ import (
 )
 
 func (s *Service) createUser(ctx context.Context, c *call.Call, in *api.CreateUserInput) (*api.CreateUserOutput, error) {
+	if in.UserName == "" {
+		return nil, missingName(user)
+	}
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,9 @@ func (s *Service) assumeRoleNeeds(ctx context.Context, c *call.Call, in *api.Ass
 	if c.Principal.Kind == aws.Root {
 		return nil, denied("Roles may not be assumed by root accounts.")
 	}
+	if in.RoleSessionName == "" {
+		return nil, aws.Errorf("ValidationError", "1 validation error detected: Value null at 'roleSessionName' failed to satisfy constraint: Member must not be null").WithStatus(400)
+	}
 	arn, ok := aws.ParseARN(in.RoleArn)
 	if !ok || arn.Account == "" {
 		return nil, aws.Errorf("ValidationError", "%s is invalid", in.RoleArn).WithStatus(400)
