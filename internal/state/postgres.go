@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,11 +17,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 )
 
 // maxTries bounds how often a transaction is run again after conflicts.
 const maxTries = 24
+
+// maxConns bounds a process's connections, unless the URL's pool_max_conns
+// does.
+const maxConns = 16
 
 // postgresEngine is a PostgreSQL database that several processes may share.
 type postgresEngine struct {
@@ -35,7 +39,14 @@ type postgresEngine struct {
 }
 
 func openPostgres(ctx context.Context, db *DB, url string, schemas []Schema) (engine, error) {
-	pool, err := pgxpool.New(ctx, url)
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		config.MaxConns = maxConns
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -48,29 +59,40 @@ func openPostgres(ctx context.Context, db *DB, url string, schemas []Schema) (en
 }
 
 func (e *postgresEngine) start(ctx context.Context, schemas []Schema) error {
-	locker, err := lock.NewPostgresSessionLocker()
-	if err != nil {
-		return err
-	}
-	std := stdlib.OpenDBFromPool(e.pool)
-	defer std.Close()
-	if err := migrate(ctx, std, goose.DialectPostgres, schemas, goose.WithSessionLocker(locker)); err != nil {
-		return err
-	}
-	if err := e.bytewise(ctx); err != nil {
-		return err
-	}
 	var schema string
 	if err := e.pool.QueryRow(ctx, "SELECT current_schema()").Scan(&schema); err != nil {
 		return err
 	}
-	sum := sha256.Sum256([]byte(schema)) // notifications are not bound to a schema; channel names are short
+	// Neither notifications nor advisory locks are bound to a schema.
+	sum := sha256.Sum256([]byte(schema))
 	e.channel = "sekisho_" + hex.EncodeToString(sum[:8])
+	if err := e.migrate(ctx, schemas, int64(binary.BigEndian.Uint64(sum[:8]))); err != nil {
+		return err
+	}
 	run, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.wg.Go(func() { e.tell(run) })
 	e.wg.Go(func() { e.hear(run) })
 	return nil
+}
+
+// migrate brings schemas up to date, one process at a time.
+func (e *postgresEngine) migrate(ctx context.Context, schemas []Schema, lock int64) error {
+	c, err := e.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	if _, err := c.Exec(ctx, "SELECT pg_advisory_lock($1)", lock); err != nil {
+		return err
+	}
+	defer c.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", lock)
+	std := stdlib.OpenDBFromPool(e.pool)
+	defer std.Close()
+	if err := migrate(ctx, std, goose.DialectPostgres, schemas); err != nil {
+		return err
+	}
+	return e.bytewise(ctx)
 }
 
 // bytewise gives text columns the collation in which text sorts by its bytes,
@@ -84,9 +106,6 @@ func (e *postgresEngine) bytewise(ctx context.Context) error {
 		WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
 		AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = 'text'::regtype AND l.collname <> 'C'`
 	return pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(7365697, 1)"); err != nil {
-			return err
-		}
 		r, err := tx.Query(ctx, find)
 		if err != nil {
 			return err

@@ -4,9 +4,12 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +49,7 @@ type fakes struct {
 	at      chan bool // tells that it does
 	answer  map[string]error
 	puts    []string
+	dir     string // if set, objects are kept there; see keep
 }
 
 type object struct {
@@ -144,6 +148,15 @@ func (f *fakes) put(_ context.Context, c *call.Call, in *s3api.PutObjectInput) (
 	defer f.mu.Unlock()
 	if err := f.answer["PutObject "+in.Bucket]; err != nil {
 		return nil, err
+	}
+	if f.dir != "" {
+		name := filepath.Join(f.dir, hex.EncodeToString([]byte(in.Bucket+"/"+in.Key)))
+		if err := os.WriteFile(name+".new", data, 0o600); err != nil {
+			return nil, err
+		}
+		if err := os.Rename(name+".new", name+".object"); err != nil {
+			return nil, err
+		}
 	}
 	f.tokens++
 	o := &object{in: *in, data: data, ver: fmt.Sprint("v", f.tokens), by: c.Principal.ARN, via: c.Via}
