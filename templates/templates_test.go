@@ -372,10 +372,12 @@ func TestPipelineNamesTheActionRole(t *testing.T) {
 
 func TestParamsThatDoNotFit(t *testing.T) {
 	for name, change := range map[string]func(p *Params){
-		"no environment":    func(p *Params) { p.Environments = nil },
-		"twice":             func(p *Params) { p.Environments[1].Name = "dev" },
-		"project":           func(p *Params) { p.Project = "Site" },
-		"long":              func(p *Params) { p.Project, p.Region, p.Environments[1].Name = "abcdefghijklmnopqrst", "ap-southeast-1", "staging1" },
+		"no environment": func(p *Params) { p.Environments = nil },
+		"twice":          func(p *Params) { p.Environments[1].Name = "dev" },
+		"project":        func(p *Params) { p.Project = "Site" },
+		"long": func(p *Params) {
+			p.Project, p.Region, p.Environments[1].Name = "abcdefghijklmnopqrst", "ap-southeast-1", "staging1"
+		},
 		"region":            func(p *Params) { p.Region = "mars" },
 		"account":           func(p *Params) { p.Repository.ID = "1" },
 		"profile":           func(p *Params) { p.Repository.Profile = "a b" },
