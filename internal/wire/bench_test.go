@@ -97,3 +97,12 @@ func BenchmarkRedact(b *testing.B) {
 		wire.Redact(in)
 	}
 }
+
+// BenchmarkNew makes a service ready to serve, which a start of the server
+// does for each: plans are made later, at first use.
+func BenchmarkNew(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		wire.New(s3.Model())
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sekisho/sekisho/internal/aws"
 )
@@ -31,6 +32,7 @@ type Op struct {
 	service *Service
 	once    sync.Once
 	in, out *plan
+	size    atomic.Int64 // of the last answer: a good guess at the next one's
 }
 
 // Request is an HTTP request as the codecs see it. The gateway (or the
@@ -302,13 +304,19 @@ func (op *Op) encodeJSON(v reflect.Value, m Meta) *Response {
 		"X-Amzn-Requestid": {m.RequestID},
 	}}
 	if !op.Void {
-		resp.Body = op.out.appendJSON(make([]byte, 0, 256), v)
+		resp.Body = op.out.appendJSON(op.buffer(), v)
+		op.size.Store(int64(len(resp.Body)))
 	}
 	return resp
 }
 
+// buffer returns room for an answer, as much as the last one took.
+func (op *Op) buffer() []byte {
+	return make([]byte, 0, min(op.size.Load()+64, 64<<10))
+}
+
 func (op *Op) encodeQuery(v reflect.Value, m Meta) *Response {
-	w := xmlWriter{iso: isoShort, b: make([]byte, 0, 512)}
+	w := xmlWriter{iso: isoShort, b: op.buffer()}
 	w.open(op.Name+"Response", op.service.Namespace)
 	if !op.Void {
 		w.open(op.Name+"Result", "")
@@ -319,6 +327,7 @@ func (op *Op) encodeQuery(v reflect.Value, m Meta) *Response {
 	w.element("RequestId", m.RequestID)
 	w.end("ResponseMetadata")
 	w.end(op.Name + "Response")
+	op.size.Store(int64(len(w.b)))
 	return &Response{Status: http.StatusOK, Body: w.b, Header: http.Header{
 		"Content-Type":     queryType,
 		"X-Amzn-Requestid": {m.RequestID},

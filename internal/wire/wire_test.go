@@ -376,6 +376,9 @@ func TestFind(t *testing.T) {
 			t.Errorf("target %q is %s, want %s", tt.target, got, tt.want)
 		}
 	}
+	if diff := cmp.Diff([]string{"com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101", "CloudTrail_20131101"}, trailWire.Targets()); diff != "" {
+		t.Errorf("CloudTrail's targets (-want +got):\n%s", diff)
+	}
 	for _, tt := range []struct{ form, want string }{
 		{"Action=GetUser&Version=2010-05-08", "GetUser"},
 		{"Action=Nope&Version=2010-05-08", "InvalidAction: Could not find operation Nope for version 2010-05-08"},
