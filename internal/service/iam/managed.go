@@ -169,7 +169,7 @@ func (s *Service) getPolicy(ctx context.Context, c *call.Call, in *api.GetPolicy
 		tags, err := tagsOf(ctx, tx, p.ID)
 		out = p.api()
 		out.AttachmentCount, out.PermissionsBoundaryUsageCount = &attached, &bounds
-		out.Description, out.Tags = p.Description, apiTags(tags)
+		out.Description, out.Tags = p.Description, shownTags(tags)
 		return err
 	})
 	return &api.GetPolicyOutput{Policy: &out}, err

@@ -77,7 +77,7 @@ func (s *Service) getRole(ctx context.Context, c *call.Call, in *api.GetRoleInpu
 		}
 		tags, err := tagsOf(ctx, tx, e.ID)
 		r = e.role()
-		r.PermissionsBoundary, r.Tags, r.RoleLastUsed = e.boundary(), apiTags(tags), &api.RoleLastUsed{}
+		r.PermissionsBoundary, r.Tags, r.RoleLastUsed = e.boundary(), shownTags(tags), &api.RoleLastUsed{}
 		return err
 	})
 	return &api.GetRoleOutput{Role: &r}, err

@@ -27,6 +27,15 @@ func tagsOf(ctx context.Context, tx *state.Tx, id string) ([]tag, error) {
 	return state.List[tag](ctx, tx, listTags, id)
 }
 
+// shownTags are the tags of a thing as its own description shows them: left out
+// when there are none.
+func shownTags(tags []tag) []api.Tag {
+	if len(tags) == 0 {
+		return nil
+	}
+	return apiTags(tags)
+}
+
 func apiTags(tags []tag) []api.Tag {
 	out := make([]api.Tag, len(tags))
 	for i, t := range tags {

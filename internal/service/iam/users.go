@@ -53,7 +53,7 @@ func (s *Service) getUser(ctx context.Context, c *call.Call, in *api.GetUserInpu
 		}
 		tags, err := tagsOf(ctx, tx, e.ID)
 		u = e.user()
-		u.PermissionsBoundary, u.Tags = e.boundary(), apiTags(tags)
+		u.PermissionsBoundary, u.Tags = e.boundary(), shownTags(tags)
 		return err
 	})
 	return &api.GetUserOutput{User: &u}, err
