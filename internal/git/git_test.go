@@ -449,6 +449,66 @@ func TestVanishingClients(t *testing.T) {
 	noChildren(t)
 }
 
+// A client that stays connected and does nothing keeps no process either.
+func TestStalledClients(t *testing.T) {
+	store := newStore(t, Options{Stall: 200 * time.Millisecond})
+	r, err := store.Repository("a/b/c.git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Create(); err != nil {
+		t.Fatal(err)
+	}
+	noise := make([]byte, 4<<20)
+	for i := range noise {
+		noise[i] = byte(i * i >> 8)
+	}
+	made := makeCommit(t, r, "", FileChange{Path: "big", Mode: Regular, Content: noise}, FileChange{Path: "x", Mode: Regular})
+	if err := r.UpdateRefs(t.Context(), Command{Ref: "refs/heads/main", Old: Zero, New: made.Commit}); err != nil {
+		t.Fatal(err)
+	}
+	// The process is gone while the exchange still hangs in its client's end,
+	// which only the connection can break.
+	within := func(name string, release func(), fn func() error) {
+		t.Helper()
+		done := make(chan error, 1)
+		go func() { done <- fn() }()
+		time.Sleep(100 * time.Millisecond)
+		noChildren(t)
+		release()
+		select {
+		case err := <-done:
+			if !errors.Is(err, errStalled) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: still at it", name)
+		}
+	}
+	store.Close()
+	want := appendPacket(nil, "want "+made.Commit+" side-band-64k no-progress\n")
+	want = appendPacket(append(want, flush...), "done\n")
+	untaken, w := io.Pipe()
+	within("clone that does not read", func() { untaken.Close() }, func() error {
+		return r.UploadPack(t.Context(), "", bytes.NewReader(want), w)
+	})
+	silent, w := io.Pipe()
+	within("clone that does not send", func() { w.Close() }, func() error {
+		return r.UploadPack(t.Context(), "", silent, io.Discard)
+	})
+	silent, w = io.Pipe()
+	defer w.Close()
+	line := Zero + " " + made.Commit + " refs/heads/other\x00 report-status"
+	half := append(appendPacket(nil, line), "0000PACK\x00\x00\x00\x02"...)
+	s := &server{repo: r, refuse: map[string]string{}}
+	var out bytes.Buffer
+	_ = r.ReceivePack(t.Context(), s.push("", io.MultiReader(bytes.NewReader(half), silent), &out))
+	if !strings.Contains(out.String(), "ng refs/heads/other") {
+		t.Errorf("push that stops: %q", out.String())
+	}
+	noChildren(t)
+}
+
 func TestReaderPool(t *testing.T) {
 	s := newStore(t, Options{MaxReaders: 2, ReaderIdle: 100 * time.Millisecond})
 	r, err := s.Repository("a/b/c.git")

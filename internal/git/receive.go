@@ -43,7 +43,9 @@ func (r *Repository) ReceivePack(ctx context.Context, p Push) error {
 	if !r.Exists() {
 		return ErrNoRepository
 	}
-	br := bufio.NewReaderSize(p.In, 64<<10)
+	ctx, w := newWatch(ctx, r.store.stall)
+	defer w.stop()
+	br := bufio.NewReaderSize(watchedReader{p.In, w}, 64<<10)
 	req, err := readPush(br)
 	if errors.Is(err, errTooMany) {
 		return r.refuseAll(req, br, p.Out, err.Error())
@@ -69,6 +71,7 @@ func (r *Repository) ReceivePack(ctx context.Context, p Push) error {
 		return err
 	}
 	changed := r.receive(ctx, p, req, br, allowed, rep)
+	w.stop()
 	if err := r.record(ctx, p, changed); err != nil {
 		for _, c := range changed {
 			rep.refs[c.Ref] = refused("the update could not be recorded")
@@ -228,7 +231,7 @@ func endOfFeed(ctx context.Context, fed <-chan error) error {
 	case err := <-fed:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 

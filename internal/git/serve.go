@@ -41,9 +41,11 @@ func (r *Repository) Advertise(ctx context.Context, service Service, protocol st
 		return err
 	}
 	defer r.store.release()
+	ctx, w := newWatch(ctx, r.store.stall)
+	defer w.stop()
 	version := protocolFor(service, protocol)
 	cmd := r.serving(ctx, service, version, "--http-backend-info-refs")
-	first := &lazily{w: out}
+	first := &lazily{w: watchedWriter{out, w}}
 	if version != "version=2" {
 		first.head = append(appendPacket(nil, "# service="+string(service)+"\n"), flush...)
 	}
@@ -61,8 +63,10 @@ func (r *Repository) UploadPack(ctx context.Context, protocol string, in io.Read
 		return err
 	}
 	defer r.store.release()
+	ctx, w := newWatch(ctx, r.store.stall)
+	defer w.stop()
 	cmd := r.serving(ctx, UploadPack, protocolFor(UploadPack, protocol))
-	cmd.Stdin, cmd.Stdout = in, out
+	cmd.Stdin, cmd.Stdout = watchedReader{in, w}, watchedWriter{out, w}
 	return runServing(ctx, cmd)
 }
 
@@ -91,7 +95,7 @@ func runServing(ctx context.Context, cmd *exec.Cmd) error {
 		kill(cmd)
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return fmt.Errorf("git %s: %w: %s", cmd.Args[1], err, said)
 }

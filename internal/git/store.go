@@ -42,6 +42,9 @@ type Options struct {
 	// ReaderIdle is how long a reading process waits for work before it is
 	// ended; 0 means 30 s.
 	ReaderIdle time.Duration
+	// Stall is how long a client may neither send nor take anything before
+	// it is given up; 0 means 10 minutes.
+	Stall time.Duration
 	// Log is told of git processes that die; nil means slog.Default().
 	Log *slog.Logger
 }
@@ -52,6 +55,7 @@ type Store struct {
 	git     string
 	env     []string
 	log     *slog.Logger
+	stall   time.Duration
 	slots   chan struct{}
 	readers *pool
 }
@@ -74,7 +78,7 @@ func Open(ctx context.Context, root string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("git %d.%d or newer is needed to serve repositories: %w", minMajor, minMinor, err)
 	}
-	s := &Store{root: root, git: path, env: environment(), log: o.Log, slots: make(chan struct{}, or(o.MaxProcesses, 128))}
+	s := &Store{root: root, git: path, env: environment(), log: o.Log, stall: or(o.Stall, 10*time.Minute), slots: make(chan struct{}, or(o.MaxProcesses, 128))}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
