@@ -17,6 +17,7 @@ func malformedXML() error {
 // MalformedXML; everything outside the body is S3's to judge, save that a
 // number has to be one and what addresses the resource has to be there.
 func (op *Op) decodeREST(r *Request, in reflect.Value) error {
+	header := r.headers()
 	for i := range op.in.fields {
 		f := &op.in.fields[i]
 		fv := in.Field(f.index)
@@ -27,9 +28,9 @@ func (op *Op) decodeREST(r *Request, in reflect.Value) error {
 		case placeQuery:
 			err = readQuery(f, r.Query, fv)
 		case placeHeader:
-			err = readHeader(f, r.Header, fv)
+			err = readHeader(f, header, fv)
 		case placePrefix:
-			err = readPrefix(f, r.Header, fv)
+			err = readPrefix(f, header, fv)
 		default:
 			continue
 		}
@@ -42,6 +43,29 @@ func (op *Op) decodeREST(r *Request, in reflect.Value) error {
 	}
 	return op.decodeRESTBody(r, in)
 }
+
+// headers are the headers of a request with those that stand in its query:
+// presigned URLs may carry x-amz-… headers there.
+func (r *Request) headers() http.Header {
+	h, cloned := r.Header, false
+	for name, values := range r.Query {
+		if len(name) <= len(hoistable) || !strings.EqualFold(name[:len(hoistable)], hoistable) || len(values) == 0 {
+			continue
+		}
+		if !cloned {
+			h, cloned = r.Header.Clone(), true
+			if h == nil {
+				h = http.Header{}
+			}
+		}
+		if name = http.CanonicalHeaderKey(name); h[name] == nil {
+			h[name] = values
+		}
+	}
+	return h
+}
+
+const hoistable = "x-amz-"
 
 // invalidArgument words S3's refusal of a text outside the body.
 func invalidArgument(f *field, err error) error {

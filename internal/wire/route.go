@@ -2,7 +2,6 @@ package wire
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -120,7 +119,7 @@ func (f fit) better(g fit) bool {
 // addresses, by the subresources in its query (`?acl`, `?list-type=2`), then
 // by the parameters and headers that operations require (`?uploadId=`,
 // x-amz-copy-source). A subresource that no operation of the method takes is
-// refused, so that `PUT /bucket?unknown` never creates a bucket.
+// refused, so that `PUT /bucket?location` never creates a bucket.
 func (s *Service) Route(r *Request) (*Op, error) {
 	at := levelService
 	switch {
@@ -133,13 +132,14 @@ func (s *Service) Route(r *Request) (*Op, error) {
 		best *route
 		top  fit
 	)
+	header := r.headers()
 	for _, rt := range s.routes.at[routeKey{r.Method, at}] {
-		f, ok := rt.fit(r)
+		f, ok := rt.fit(r, header)
 		if ok && (best == nil || f.better(top)) {
 			best, top = rt, f
 		}
 	}
-	if best == nil || s.routes.strange(best, r.Query) {
+	if best == nil || s.routes.strange(best, r) {
 		return nil, methodNotAllowed(r)
 	}
 	return best.op, nil
@@ -162,7 +162,7 @@ func resourceType(r *Request) string {
 
 // fit tells how well a request of the route's method and level fits it, if it
 // does at all.
-func (rt *route) fit(r *Request) (fit, bool) {
+func (rt *route) fit(r *Request, header http.Header) (fit, bool) {
 	var f fit
 	if rt.fixed != "" && rt.fixed != r.Bucket {
 		return f, false
@@ -184,7 +184,7 @@ func (rt *route) fit(r *Request) (fit, bool) {
 			f.missing++
 		}
 	}
-	f.countHeaders(rt, r.Header)
+	f.countHeaders(rt, header)
 	if r.Query.Get("x-id") == rt.op.Name { // SDKs add it where nothing else tells two apart
 		f.named = 1
 	}
@@ -204,12 +204,28 @@ func (f *fit) countHeaders(rt *route, h http.Header) {
 }
 
 // strange tells whether the query names a subresource that the route does
-// not take.
-func (all *routes) strange(chosen *route, query url.Values) bool {
-	for name := range query {
-		if _, ok := chosen.literals[name]; !ok && !chosen.optional[name] && all.subresources[name] {
+// not take. Of requests that change something any parameter is strange that
+// is not known: it may be a subresource newer than the model, and what is
+// meant for that must not overwrite the object.
+func (all *routes) strange(chosen *route, r *Request) bool {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	for name := range r.Query {
+		if _, ok := chosen.literals[name]; ok || chosen.optional[name] {
+			continue
+		}
+		if all.subresources[name] || !reads && !harmless(name) {
 			return true
 		}
 	}
 	return false
+}
+
+// harmless tells whether a query parameter never changes what a request
+// means: those of signatures, and x-…, which S3 leaves to its callers.
+func harmless(name string) bool {
+	switch name {
+	case "AWSAccessKeyId", "Signature", "Expires":
+		return true
+	}
+	return len(name) > 2 && strings.EqualFold(name[:2], "x-")
 }
