@@ -175,10 +175,16 @@ func (k *Checkpoint) run(ctx context.Context, op call.Operation, e *call.Entry, 
 		if len(needs) == 0 {
 			return nil, fmt.Errorf("%s %s asked for no permission", e.Call.Service, op.Name)
 		}
+		// All needs are judged, also after a refusal: the record then shows
+		// everything that is missing, not the first thing only.
+		var refused error
 		for _, n := range needs {
-			if err := k.judge(ctx, e.Call, n, e); err != nil {
-				return nil, err
+			if err := k.judge(ctx, e.Call, n, e); err != nil && refused == nil {
+				refused = err
 			}
+		}
+		if refused != nil {
+			return nil, refused
 		}
 	}
 	return op.Handle(ctx, e.Call, in)

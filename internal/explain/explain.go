@@ -118,7 +118,7 @@ func (t teller) step(e *call.Entry) Step {
 	c := e.Call
 	s := Step{
 		Time: c.Time, RequestID: c.ID, Region: c.Region, Outcome: Allowed,
-		Who: t.who(c), Did: c.Service + ":" + c.Operation,
+		Who: t.who(c), Did: did(c),
 	}
 	for _, j := range e.Judgements {
 		s.Asked = append(s.Asked, t.question(j))
@@ -132,6 +132,14 @@ func (t teller) step(e *call.Entry) Step {
 		s.Outcome = Refused
 	}
 	return s
+}
+
+// did names an operation. A forwarded event is what AWS calls PutEvents.
+func did(c *call.Call) string {
+	if c.Operation == "ForwardEvent" {
+		return "events:PutEvents"
+	}
+	return c.Service + ":" + c.Operation
 }
 
 func (t teller) who(c *call.Call) Who {
