@@ -17,7 +17,8 @@
 //   - What a service models as errors of its own, member by member, as
 //     CodeCommit (RepositoryNameRequiredException, InvalidPathException) and
 //     CloudTrail do. The generator marks those members: an error
-//     XRequiredException speaks of the absence, InvalidXException of the
+//     XRequiredException speaks of the absence, InvalidXException (or
+//     XInvalidException, XSizeLimitExceededException) of the
 //     values, of every member whose name or shape begins or ends with X.
 //   - Everything outside the body of an S3 request, except that numbers have
 //     to be numbers. In the body, whatever breaks the model is MalformedXML.

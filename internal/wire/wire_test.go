@@ -193,7 +193,7 @@ func TestDecodeREST(t *testing.T) {
 			want: &s3.PutObjectInput{Bucket: "b", Key: "k/ü", Body: strings.NewReader("body"), ContentType: "text/plain", ContentLength: new(int64(4)), IfNoneMatch: "*",
 				Metadata: map[string]string{"author": "me", "two": "a,b"}, ServerSideEncryption: "aws:kms", BucketKeyEnabled: new(true), Expires: "whenever"}},
 		{name: "presigned URLs carry headers in the query", op: "PutObject",
-			r: wire.Request{Bucket: "b", Key: "k", Query: url.Values{"x-amz-acl": {"private"}, "X-Amz-Meta-A": {"1"}, "X-Amz-Signature": {"s"}}, Header: http.Header{"X-Amz-Meta-A": {"2"}}},
+			r:    wire.Request{Bucket: "b", Key: "k", Query: url.Values{"x-amz-acl": {"private"}, "X-Amz-Meta-A": {"1"}, "X-Amz-Signature": {"s"}}, Header: http.Header{"X-Amz-Meta-A": {"2"}}},
 			want: &s3.PutObjectInput{Bucket: "b", Key: "k", ACL: "private", Metadata: map[string]string{"a": "2"}}},
 		{name: "a condition that is no date is none", op: "GetObject",
 			r:    wire.Request{Bucket: "b", Key: "k", Header: http.Header{"If-Modified-Since": {"yesterday"}, "Range": {"bytes=0-9"}}, Query: url.Values{"versionId": {"v"}}},

@@ -686,7 +686,7 @@ type GetFileOutput struct {
 	FilePath    string `aws:"filePath,required,own-required"`
 	FileMode    string `aws:"fileMode,required,own-required,own-value"`
 	FileSize    *int64 `aws:"fileSize,required"`
-	FileContent []byte `aws:"fileContent,required,own-required,rule=FileContent"`
+	FileContent []byte `aws:"fileContent,required,own-required,own-value"`
 }
 
 // GetFolderInput is the input of GetFolder.
@@ -1232,7 +1232,7 @@ type PutCommentReactionOutput struct{}
 type PutFileEntry struct {
 	FilePath    string               `aws:"filePath,required,own-required"`
 	FileMode    string               `aws:"fileMode,own-value"`
-	FileContent []byte               `aws:"fileContent,rule=FileContent"`
+	FileContent []byte               `aws:"fileContent,own-value"`
 	SourceFile  *SourceFileSpecifier `aws:"sourceFile"`
 }
 
@@ -1240,7 +1240,7 @@ type PutFileEntry struct {
 type PutFileInput struct {
 	RepositoryName string `aws:"repositoryName,required,own-required,own-value"`
 	BranchName     string `aws:"branchName,required,own-required,own-value"`
-	FileContent    []byte `aws:"fileContent,required,own-required,rule=FileContent"`
+	FileContent    []byte `aws:"fileContent,required,own-required,own-value"`
 	FilePath       string `aws:"filePath,required,own-required"`
 	FileMode       string `aws:"fileMode,own-value"`
 	ParentCommitId string `aws:"parentCommitId"`
@@ -1285,7 +1285,7 @@ type ReactionValueFormats struct {
 type ReplaceContentEntry struct {
 	FilePath        string `aws:"filePath,required,own-required"`
 	ReplacementType string `aws:"replacementType,required,own-required,own-value"`
-	Content         []byte `aws:"content,rule=FileContent"`
+	Content         []byte `aws:"content,own-value"`
 	FileMode        string `aws:"fileMode,own-value"`
 }
 

@@ -40,8 +40,10 @@ func ownStems(service string, m *model) stems {
 		if stem, ok := strings.CutPrefix(name, "invalid"); ok {
 			s.bad = append(s.bad, stem)
 		}
-		if stem, ok := strings.CutSuffix(name, "invalid"); ok {
-			s.bad = append(s.bad, stem)
+		for _, end := range []string{"invalid", "sizelimitexceeded"} {
+			if stem, ok := strings.CutSuffix(name, end); ok {
+				s.bad = append(s.bad, stem)
+			}
 		}
 	}
 	return s
