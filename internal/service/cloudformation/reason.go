@@ -80,8 +80,8 @@ func isMissing(code string) bool {
 
 // isExisting reports whether an error code says that a thing exists already.
 func isExisting(code string) bool {
-	return strings.Contains(code, "AlreadyExists") || strings.Contains(code, "NameExists") ||
-		strings.Contains(code, "NameInUse") || code == "BucketAlreadyOwnedByYou"
+	return !strings.HasPrefix(code, "Token") && (strings.Contains(code, "AlreadyExists") || strings.Contains(code, "NameExists") ||
+		strings.Contains(code, "NameInUse") || code == "BucketAlreadyOwnedByYou")
 }
 
 // missing reports whether a call failed because a thing does not exist.

@@ -387,8 +387,9 @@ func (r *run) putBack(ctx context.Context, row *resource, before made) (bool, er
 	if attempted.Equal(before.Properties) {
 		return true, r.restored(ctx, row, before)
 	}
-	if row.Pending == nil {
+	if row.Pending == nil || !row.Pending.Back {
 		row.Pending = r.begin(row, row.Now)
+		row.Pending.Properties, row.Pending.Back = attempted, true
 	}
 	if err := r.record(ctx, row, "UPDATE_IN_PROGRESS", "", nil); err != nil {
 		return false, err

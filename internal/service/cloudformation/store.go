@@ -209,9 +209,12 @@ type pending struct {
 	Since time.Time
 	// Replace says that the step makes a new resource beside the old one;
 	// Physical is its id once it exists.
-	Replace    bool   `json:",omitempty"`
-	Physical   string `json:",omitempty"`
+	Replace  bool   `json:",omitempty"`
+	Physical string `json:",omitempty"`
+	// Properties are those the step leads to; Back says that it leads back
+	// from them.
 	Properties *cfn.Node
+	Back       bool `json:",omitempty"`
 }
 
 // resourceBody is the part of a resource that no query asks for.

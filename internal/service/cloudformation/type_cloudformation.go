@@ -129,15 +129,15 @@ func (nested) update(ctx context.Context, q *request) error {
 		StackName: q.Physical, TemplateURL: p.TemplateURL, Parameters: p.parameters(), Tags: p.tags(),
 		NotificationARNs: p.NotificationARNs, Capabilities: q.capabilities(), ClientRequestToken: q.Token,
 	})
-	if err != nil && !strings.Contains(err.Error(), noUpdates) {
+	same := err != nil && strings.Contains(err.Error(), noUpdates)
+	if err != nil && !same {
 		return err
 	}
 	st, err := q.s.await(ctx, q.Physical)
 	if err != nil {
 		return err
 	}
-	switch st.Status {
-	case "CREATE_COMPLETE", "UPDATE_COMPLETE":
+	if same || st.Status == "UPDATE_COMPLETE" {
 		q.nestedAttributes(st)
 		return nil
 	}
