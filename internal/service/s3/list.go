@@ -87,23 +87,24 @@ type listing struct {
 
 // list reads a page of the newest versions whose keys begin with prefix and
 // are not before from.
-func (s *Service) list(ctx context.Context, bucket, prefix, delimiter, from string, limit int64) (*listing, error) {
+func (s *Service) list(ctx context.Context, bucket, prefix, delimiter string, from start, limit int64) (*listing, error) {
 	l := &listing{}
-	if limit == 0 || !storable(prefix) || !storable(delimiter) || !storable(from) {
+	if limit == 0 || !storable(prefix) || !storable(delimiter) || !storable(from.key) {
 		return l, nil
 	}
 	err := s.db.View(ctx, func(tx *state.Tx) error {
 		*l = listing{}
-		return l.fill(ctx, tx, bucket, prefix, delimiter, max(from, prefix), limit)
+		from.key = max(from.key, prefix)
+		return l.fill(ctx, tx, bucket, prefix, delimiter, from, limit)
 	})
 	return l, err
 }
 
-func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter, from string, limit int64) error {
+func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter string, from start, limit int64) error {
 	for {
 		rows, err := state.List[entry](ctx, tx, `SELECT key, modified, size, etag, storage_class, checksum_algorithm, checksum_type
 			FROM s3_object WHERE bucket = $1 AND latest = 1 AND marker = 0 AND key >= $2 ORDER BY key LIMIT $3`,
-			bucket, from, min(limit+1, listBatch))
+			bucket, from.key, min(limit+1, listBatch))
 		if err != nil {
 			return err
 		}
@@ -112,7 +113,7 @@ func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimi
 				return nil
 			}
 			shared, folded := commonPrefix(row.Key, prefix, delimiter)
-			if folded && l.folds(shared) {
+			if folded && (shared == from.skip || l.folds(shared)) {
 				continue
 			}
 			if int64(len(l.objects)+len(l.prefixes)) == limit {
@@ -130,9 +131,9 @@ func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimi
 		if int64(len(rows)) < min(limit+1, listBatch) {
 			return nil
 		}
-		from = afterText(rows[len(rows)-1].Key)
+		from.key = afterText(rows[len(rows)-1].Key)
 		if n := len(l.prefixes); n > 0 && strings.HasPrefix(rows[len(rows)-1].Key, l.prefixes[n-1]) {
-			from = max(from, afterPrefix(l.prefixes[n-1]))
+			from.key = max(from.key, afterPrefix(l.prefixes[n-1]))
 		}
 	}
 }
@@ -155,18 +156,24 @@ func commonPrefix(key, prefix, delimiter string) (string, bool) {
 	return key[:len(prefix)+i+len(delimiter)], true
 }
 
-// startAfter is where a listing begins that goes on after a key, or after all
-// that a common prefix folds.
-func startAfter(marker, prefix, delimiter string) string {
+// start is where a page begins.
+type start struct {
+	key string // its first key is not before this one
+	// skip is the common prefix that the page before ended with.
+	skip string
+}
+
+// startAfter begins after a key, or after all that a common prefix folds.
+func startAfter(marker, prefix, delimiter string) start {
 	if marker == "" {
-		return ""
+		return start{}
 	}
 	if strings.HasPrefix(marker, prefix) {
 		if shared, ok := commonPrefix(marker, prefix, delimiter); ok && shared == marker {
-			return afterPrefix(marker)
+			return start{afterPrefix(marker), marker}
 		}
 	}
-	return afterText(marker)
+	return start{key: afterText(marker)}
 }
 
 func (e *entry) shown(code func(string) string, o *api.Owner) api.Object {
@@ -207,9 +214,11 @@ func (s *Service) listObjectsV2(ctx context.Context, c *call.Call, in *api.ListO
 	}
 	from := startAfter(in.StartAfter, in.Prefix, in.Delimiter)
 	if in.ContinuationToken != "" {
-		if from, err = decodeToken(in.ContinuationToken); err != nil {
+		key, err := decodeToken(in.ContinuationToken)
+		if err != nil {
 			return nil, err
 		}
+		from = start{key: key}
 	}
 	l, err := s.list(ctx, b.Name, in.Prefix, in.Delimiter, from, limit)
 	if err != nil {
@@ -358,11 +367,11 @@ func (s *Service) listVersions(ctx context.Context, bucket string, in *api.ListO
 				return err
 			}
 			if len(seq) == 1 {
-				from, below = in.KeyMarker, seq[0]
+				from, below = start{key: in.KeyMarker}, seq[0]
 			}
 		}
-		if from < in.Prefix {
-			from, below = in.Prefix, 0
+		if from.key < in.Prefix {
+			from, below = start{key: in.Prefix}, 0
 		}
 		return v.fill(ctx, tx, bucket, in.Prefix, in.Delimiter, from, below, limit)
 	})
@@ -371,12 +380,12 @@ func (s *Service) listVersions(ctx context.Context, bucket string, in *api.ListO
 
 // fill reads versions from a key on; where below is not 0, only that key's
 // versions older than it.
-func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter, from string, below, limit int64) error {
+func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter string, from start, below, limit int64) error {
 	for {
 		rows, err := state.List[versionEntry](ctx, tx, `SELECT key, version, seq, latest, marker, modified, size, etag, storage_class,
 				checksum_algorithm, checksum_type
 			FROM s3_object WHERE bucket = $1 AND key >= $2 AND (key > $2 OR $3 = 0 OR seq < $3)
-			ORDER BY key, seq DESC LIMIT $4`, bucket, from, below, listBatch)
+			ORDER BY key, seq DESC LIMIT $4`, bucket, from.key, below, listBatch)
 		if err != nil {
 			return err
 		}
@@ -385,7 +394,7 @@ func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix,
 				return nil
 			}
 			shared, folded := commonPrefix(row.Key, prefix, delimiter)
-			if folded && len(v.prefixes) > 0 && v.prefixes[len(v.prefixes)-1] == shared {
+			if folded && (shared == from.skip || len(v.prefixes) > 0 && v.prefixes[len(v.prefixes)-1] == shared) {
 				continue
 			}
 			if int64(len(v.rows)+len(v.prefixes)) == limit {
@@ -404,9 +413,9 @@ func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix,
 			return nil
 		}
 		last := rows[len(rows)-1]
-		from, below = last.Key, last.Seq
+		from.key, below = last.Key, last.Seq
 		if n := len(v.prefixes); n > 0 && strings.HasPrefix(last.Key, v.prefixes[n-1]) {
-			from, below = max(afterText(last.Key), afterPrefix(v.prefixes[n-1])), 0
+			from.key, below = max(afterText(last.Key), afterPrefix(v.prefixes[n-1])), 0
 		}
 	}
 }

@@ -732,7 +732,7 @@ func uploadsAfter(ctx context.Context, tx *state.Tx, bucket string, in *api.List
 	case from == "":
 		from, id = in.Prefix, ""
 	case id == "":
-		from = startAfter(from, in.Prefix, in.Delimiter)
+		from = startAfter(from, in.Prefix, in.Delimiter).key
 	}
 	if from < in.Prefix {
 		from, id = in.Prefix, ""
@@ -743,13 +743,14 @@ func uploadsAfter(ctx context.Context, tx *state.Tx, bucket string, in *api.List
 
 func showUploads(out *api.ListMultipartUploadsOutput, rows []upload, in *api.ListMultipartUploadsInput, code func(string) string, limit int64, ownerID string) {
 	var prefixes []string
+	skip := startAfter(in.KeyMarker, in.Prefix, in.Delimiter).skip
 	for i := range rows {
 		u := &rows[i]
 		if !strings.HasPrefix(u.Key, in.Prefix) {
 			break
 		}
 		shared, folded := commonPrefix(u.Key, in.Prefix, in.Delimiter)
-		if folded && len(prefixes) > 0 && prefixes[len(prefixes)-1] == shared {
+		if folded && (shared == skip || len(prefixes) > 0 && prefixes[len(prefixes)-1] == shared) {
 			continue
 		}
 		if int64(len(out.Uploads)+len(prefixes)) == limit {
