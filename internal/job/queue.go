@@ -22,7 +22,7 @@ type Options struct {
 	// Workers is how many jobs may run at once; 0 means 64.
 	Workers int
 	// Lease is how long a process is believed to live without a sign of it, on
-	// databases that several processes share; 0 means 30 seconds.
+	// databases that several processes share; 0 means 15 seconds.
 	Lease time.Duration
 	// Drain is how long running jobs may take to end when the queue stops,
 	// before their contexts are cancelled; 0 means 10 seconds.
@@ -56,7 +56,7 @@ func NewQueue(db *state.DB, o Options) *Queue {
 		o.Workers = 64
 	}
 	if o.Lease <= 0 {
-		o.Lease = 30 * time.Second
+		o.Lease = 15 * time.Second
 	}
 	if o.Drain <= 0 {
 		o.Drain = 10 * time.Second

@@ -98,6 +98,15 @@ type work struct {
 	ready   bool
 }
 
+// region is where the action works: the pipeline's region unless it says
+// otherwise.
+func (w *work) region() string {
+	if w.declared.Region != "" {
+		return w.declared.Region
+	}
+	return w.pipeline.Region
+}
+
 // runAction is the handler of an action's job.
 func (s *Service) runAction(ctx context.Context, j *job.Job) error {
 	var at actionRef
@@ -256,30 +265,36 @@ func (s *Service) settle(ctx context.Context, w *work, j *job.Job, status string
 	})
 }
 
-// invoker makes calls as the action does on AWS: in a session of the service
-// role, or of the action's role assumed by it.
-func (w *work) invoker(ctx context.Context) (call.Invoker, error) {
+// invoker makes calls to a region as the action does on AWS: in a session of
+// the service role, or of the action's role assumed by it.
+func (w *work) invoker(ctx context.Context, region string) (call.Invoker, error) {
+	if err := w.assume(ctx); err != nil {
+		return nil, err
+	}
+	session := w.session
+	session.Region = region
+	return w.service.door.As(session), nil
+}
+
+// assume takes the action's roles, once.
+func (w *work) assume(ctx context.Context) error {
 	if w.ready {
-		return w.service.door.As(w.session), nil
+		return nil
 	}
-	region := w.pipeline.Region
-	if w.declared.Region != "" {
-		region = w.declared.Region
-	}
-	base := call.AsService(servicePrincipal, region, w.pipeline.arn()).Within(w.execution.Trace, w.execution.ID)
+	base := call.AsService(servicePrincipal, w.pipeline.Region, w.pipeline.arn()).Within(w.execution.Trace, w.execution.ID)
 	base.BaseURL = w.execution.BaseURL
 	session, err := w.service.assume(ctx, base, w.role, time.Now())
 	if err != nil {
-		return nil, refused(err, fmt.Sprintf("CodePipeline is not authorized to perform AssumeRole on role %s", w.role))
+		return refused(err, fmt.Sprintf("CodePipeline is not authorized to perform AssumeRole on role %s", w.role))
 	}
 	if w.declared.RoleArn != "" {
 		session, err = w.service.assume(ctx, session, w.declared.RoleArn, time.Now())
 		if err != nil {
-			return nil, refused(err, fmt.Sprintf("%s is not authorized to perform AssumeRole on role %s", w.role, w.declared.RoleArn))
+			return refused(err, fmt.Sprintf("%s is not authorized to perform AssumeRole on role %s", w.role, w.declared.RoleArn))
 		}
 	}
 	w.session, w.ready = session, true
-	return w.service.door.As(session), nil
+	return nil
 }
 
 // refused makes an API's answer the action's failure.

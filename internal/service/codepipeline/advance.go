@@ -219,7 +219,7 @@ func (r *recorder) startAction(ctx context.Context, e *execution, s step) error 
 			S3location: &api.S3Location{Bucket: store.Location, Key: artifactKey(r.Name, o.Name)},
 		})
 	}
-	seq, err := r.next(ctx, r.tx, "codepipeline_action", "seq")
+	seq, err := r.next(ctx, r.tx, "codepipeline_action")
 	if err != nil {
 		return err
 	}

@@ -22,17 +22,16 @@ func (manualApproval) bounds() bounds { return bounds{} }
 func (manualApproval) limit() time.Duration { return 365 * 24 * time.Hour }
 
 func (manualApproval) keys() []configKey {
-	return []configKey{{name: "NotificationArn"}, {name: "CustomData"}, {name: "ExternalEntityLink"}}
+	return []configKey{
+		{name: "NotificationArn", never: "NotificationArn needs Amazon SNS, which sekisho does not implement"},
+		{name: "CustomData"}, {name: "ExternalEntityLink"},
+	}
 }
 
 // approvalTimeout is how long an approval waits when it does not say.
 const approvalTimeout = 7 * 24 * time.Hour
 
 func (manualApproval) run(ctx context.Context, w *work) (actionOutput, error) {
-	if w.config["NotificationArn"] != "" {
-		w.service.o.Log.WarnContext(ctx, "sekisho has no SNS: the approval waits, but nobody is notified",
-			"pipeline", w.pipeline.arn(), "action", w.declared.Name, "topic", w.config["NotificationArn"])
-	}
 	wait := approvalTimeout
 	if w.declared.TimeoutInMinutes != nil {
 		wait = time.Duration(*w.declared.TimeoutInMinutes) * time.Minute

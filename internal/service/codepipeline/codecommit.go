@@ -32,7 +32,7 @@ func (codecommitSource) keys() []configKey {
 }
 
 func (codecommitSource) run(ctx context.Context, w *work) (actionOutput, error) {
-	invoker, err := w.invoker(ctx)
+	invoker, err := w.invoker(ctx, w.pipeline.Region)
 	if err != nil {
 		return actionOutput{}, err
 	}

@@ -264,7 +264,7 @@ func TestInside(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"a": true, "a/b.txt": true, ".hidden": true, "a..b": true, "..a": true,
 		"": false, "../a": false, "a/../../b": false, "/etc/passwd": false, `..\a`: false, "a//b": false, "./a": false, "..": false, "a/..": false,
-		"a\x00b": false, "C:/x": false,
+		"a\x00b": false, `a\..\b`: false, `\a`: false, `a\b`: true, "a\xff": false, "a:b": true,
 	} {
 		if got := inside(name) == nil; got != ok {
 			t.Errorf("%q: %v, want %v", name, got, ok)

@@ -78,11 +78,13 @@ func (p ref) start(ctx context.Context, tx *state.Tx, d *api.PipelineDeclaration
 	if err := p.room(ctx, tx, d.ExecutionMode); err != nil {
 		return "", err
 	}
-	seq, err := p.next(ctx, tx, "codepipeline_execution", "seq")
+	seq, err := p.next(ctx, tx, "codepipeline_execution")
 	if err != nil {
 		return "", err
 	}
-	arrived, err := p.next(ctx, tx, "codepipeline_execution", "arrived")
+	arrived, err := state.Get[int64](ctx, tx, `
+		SELECT COALESCE(MAX(arrived), 0) + 1 FROM codepipeline_execution
+		WHERE account = $1 AND region = $2 AND pipeline = $3 AND status IN ('InProgress', 'Stopping')`, p.Account, p.Region, p.Name)
 	if err != nil {
 		return "", err
 	}

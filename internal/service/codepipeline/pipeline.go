@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"slices"
 	"strings"
 
 	api "github.com/sekisho/sekisho/internal/api/codepipeline"
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/job"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/state"
 )
@@ -214,10 +214,7 @@ func (s *Service) updatePipeline(ctx context.Context, c *call.Call, in *api.Upda
 // stages or actions came, went or moved, what runs may finish, and the
 // execution is cancelled. Others go on under the definition they started with.
 func (p ref) outdate(ctx context.Context, tx *state.Tx, before, after *api.PipelineDeclaration, c *call.Call) error {
-	same := slices.EqualFunc(stagesOf(before), stagesOf(after), func(a, b stage) bool {
-		return a.name == b.name && slices.Equal(a.actions, b.actions)
-	})
-	if same {
+	if sameStages(before, after) {
 		return nil
 	}
 	_, err := tx.Exec(ctx, `
@@ -244,6 +241,9 @@ func (s *Service) deletePipeline(ctx context.Context, c *call.Call, in *api.Dele
 			if err != nil {
 				return err
 			}
+		}
+		if err := job.Cancel(ctx, tx, pollJob, pollKey(p)); err != nil {
+			return err
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM codepipeline_pipeline WHERE account = $1 AND region = $2 AND name = $3`, p.Account, p.Region, p.Name)
 		return err

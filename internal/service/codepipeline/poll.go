@@ -130,7 +130,7 @@ func (s *Service) startPolled(ctx context.Context, p *pipeline, a *api.ActionDec
 // newest is the revision a source has now, seen with the action's credentials.
 func (s *Service) newest(ctx context.Context, p *pipeline, a *api.ActionDeclaration) (*revision, error) {
 	w := &work{service: s, pipeline: p.ref, declared: a, role: p.Declared.RoleArn, execution: &execution{}}
-	invoker, err := w.invoker(ctx)
+	invoker, err := w.invoker(ctx, w.pipeline.Region)
 	if err != nil {
 		return nil, err
 	}

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -40,6 +42,9 @@ const (
 	deployWorkers = 8
 	// maxFiles is AWS's quota of files in an archive.
 	maxFiles = 100_000
+	// maxDirectory bounds the list of files of an archive, which is read into
+	// memory.
+	maxDirectory = 32 << 20
 	// maxExtracted bounds what an archive may grow to.
 	maxExtracted = 50 << 30
 )
@@ -48,15 +53,19 @@ func (s3Deploy) run(ctx context.Context, w *work) (actionOutput, error) {
 	if len(w.inputs) != 1 {
 		return actionOutput{}, fail(configurationError, "The input artifact %s was not produced by a preceding action", w.declared.InputArtifacts[0].Name)
 	}
-	invoker, err := w.invoker(ctx)
+	home, err := w.invoker(ctx, w.pipeline.Region)
+	if err != nil {
+		return actionOutput{}, err
+	}
+	there, err := w.invoker(ctx, w.region())
 	if err != nil {
 		return actionOutput{}, err
 	}
 	d := deployment{
-		client: s3api.Client{Invoker: invoker}, bucket: w.config["BucketName"], key: expand(w.config["ObjectKey"], w.row.Started),
+		client: s3api.Client{Invoker: there}, bucket: w.config["BucketName"], key: expand(w.config["ObjectKey"], w.row.Started),
 		kmsKey: w.config["KMSEncryptionKeyARN"], acl: w.config["CannedACL"], cacheControl: w.config["CacheControl"],
 	}
-	artifact, err := d.open(ctx, w.inputs[0].S3location.Bucket, w.inputs[0].S3location.Key)
+	artifact, err := openArtifact(ctx, s3api.Client{Invoker: home}, w.inputs[0].S3location.Bucket, w.inputs[0].S3location.Key)
 	if err != nil {
 		return actionOutput{}, err
 	}
@@ -84,10 +93,10 @@ type deployment struct {
 	kmsKey, acl, cacheControl string
 }
 
-// open reads the artifact. AWS tells denied and missing artifacts by the same
-// words.
-func (d *deployment) open(ctx context.Context, bucket, key string) (*s3api.GetObjectOutput, error) {
-	object, err := d.client.GetObject(ctx, &s3api.GetObjectInput{Bucket: bucket, Key: key})
+// openArtifact reads an artifact. AWS tells denied and missing artifacts by the
+// same words.
+func openArtifact(ctx context.Context, client s3api.Client, bucket, key string) (*s3api.GetObjectOutput, error) {
+	object, err := client.GetObject(ctx, &s3api.GetObjectInput{Bucket: bucket, Key: key})
 	if err == nil {
 		return object, nil
 	}
@@ -119,10 +128,12 @@ func (d *deployment) extract(ctx context.Context, body io.Reader) error {
 		return fmt.Errorf("read artifact: %w", err)
 	}
 	defer spooled.Close()
-	archive, err := zip.NewReader(spooled, spooled.size)
+	directory := &budget{ReaderAt: spooled, left: maxDirectory}
+	archive, err := zip.NewReader(directory, spooled.size)
 	if err != nil {
 		return fail(jobFailed, "The input artifact is not a ZIP file: %v", err)
 	}
+	directory.left = math.MaxInt64 // what follows streams
 	files, err := filesOf(archive)
 	if err != nil {
 		return err
@@ -204,13 +215,38 @@ func filesOf(archive *zip.Reader) ([]*zip.File, error) {
 	return files, nil
 }
 
+// budget bounds how much is read.
+type budget struct {
+	io.ReaderAt
+	left int64
+}
+
+var errDirectory = errors.New("its list of files is too long")
+
+// ReadAt implements io.ReaderAt.
+func (b *budget) ReadAt(p []byte, off int64) (int, error) {
+	if b.left < math.MaxInt64 {
+		if b.left -= int64(len(p)); b.left < 0 {
+			return 0, errDirectory
+		}
+	}
+	return b.ReaderAt.ReadAt(p, off)
+}
+
 var errOutside = errors.New("the name is not a relative path inside the archive")
 
 // inside refuses names that mean another place than below the folder they are
-// extracted to.
+// extracted to, on whatever system somebody later copies them to.
 func inside(name string) error {
-	if name == "" || path.IsAbs(name) || strings.ContainsAny(name, "\\\x00") || path.Clean(name) != name ||
-		name == ".." || strings.HasPrefix(name, "../") || (len(name) > 1 && name[1] == ':') {
+	if !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+		return errors.New("the name is not UTF-8 text")
+	}
+	for _, part := range strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == '\\' }) {
+		if part == ".." {
+			return errOutside
+		}
+	}
+	if name == "" || strings.HasPrefix(name, "/") || strings.HasPrefix(name, `\`) || path.Clean(name) != name {
 		return errOutside
 	}
 	return nil

@@ -26,7 +26,7 @@ func (s3Source) keys() []configKey {
 }
 
 func (s3Source) run(ctx context.Context, w *work) (actionOutput, error) {
-	invoker, err := w.invoker(ctx)
+	invoker, err := w.invoker(ctx, w.pipeline.Region)
 	if err != nil {
 		return actionOutput{}, err
 	}

@@ -289,10 +289,14 @@ func TestStructure(t *testing.T) {
 			{declaration, "Valid format for a pipeline execution variable reference is a namespace and a key separated by a period (.)",
 				func(d *api.PipelineDeclaration) { deploy(d).Configuration["ObjectKey"] = "#{CommitId}" }},
 			{declaration, "namespace 'Other'", func(d *api.PipelineDeclaration) { deploy(d).Configuration["ObjectKey"] = "#{Other.CommitId}" }},
-			{declaration, "'variables.'", func(d *api.PipelineDeclaration) { deploy(d).Configuration["ObjectKey"] = "#{variables.x}" }},
+			{declaration, "'x', which is not declared", func(d *api.PipelineDeclaration) { deploy(d).Configuration["ObjectKey"] = "#{variables.x}" }},
 			{declaration, "reserved", func(d *api.PipelineDeclaration) { source(d).Namespace = "codepipeline" }},
 			{declaration, "Namespace SourceArtifact", func(d *api.PipelineDeclaration) { source(d).Namespace = "SourceArtifact" }},
 			{declaration, "timeoutInMinutes", func(d *api.PipelineDeclaration) { source(d).TimeoutInMinutes = new(int64(5)) }},
+			{declaration, "NotificationArn needs Amazon SNS", func(d *api.PipelineDeclaration) {
+				d.Stages = append(d.Stages, approvalStage(0))
+				d.Stages[2].Actions[0].Configuration["NotificationArn"] = "arn:aws:sns:us-east-1:222222222222:t"
+			}},
 			{"InvalidStageDeclarationException", "Stage name Source is not unique", func(d *api.PipelineDeclaration) { d.Stages[1].Name = "Source" }},
 			{"InvalidStageDeclarationException", "has no actions", func(d *api.PipelineDeclaration) { d.Stages[1].Actions = nil }},
 			{"InvalidStageDeclarationException", "conditions", func(d *api.PipelineDeclaration) { d.Stages[1].OnFailure = &api.FailureConditions{} }},
@@ -304,9 +308,6 @@ func TestStructure(t *testing.T) {
 				func(d *api.PipelineDeclaration) { source(d).RoleArn = "arn:aws:iam::111111111111:role/none" }},
 		} {
 			_, err := f.client(dev).CreatePipeline(t.Context(), &api.CreatePipelineInput{Pipeline: demo(tt.change)})
-			if tt.text == "'variables.'" {
-				tt.text = "'x', which is not declared"
-			}
 			wantError(t, err, tt.code, tt.text)
 		}
 		if _, err := f.client(dev).GetPipeline(t.Context(), &api.GetPipelineInput{Name: "demo"}); err == nil {

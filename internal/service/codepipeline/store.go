@@ -3,7 +3,6 @@ package codepipeline
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -208,11 +207,9 @@ func (a *actionRow) outcome() (out actionOutput, err error) {
 	return out, json.Unmarshal(a.OutputRaw, &out)
 }
 
-// next returns the next number of a counter column of one of the pipeline's
-// tables. The unique index on the column, or the database's serializable
-// order, keeps two from taking the same one.
-func (p ref) next(ctx context.Context, tx *state.Tx, table, column string) (int64, error) {
-	return state.Get[int64](ctx, tx, fmt.Sprintf(`
-		SELECT COALESCE(MAX(%s), 0) + 1 FROM %s WHERE account = $1 AND region = $2 AND pipeline = $3`, column, table),
-		p.Account, p.Region, p.Name)
+// next returns the next number of a table's column seq. Its unique index, and
+// the database's serializable order, keep two from taking the same one.
+func (p ref) next(ctx context.Context, tx *state.Tx, table string) (int64, error) {
+	return state.Get[int64](ctx, tx, `
+		SELECT COALESCE(MAX(seq), 0) + 1 FROM `+table+` WHERE account = $1 AND region = $2 AND pipeline = $3`, p.Account, p.Region, p.Name)
 }

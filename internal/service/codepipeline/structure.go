@@ -239,6 +239,8 @@ type configKey struct {
 	values []string
 	// refuse are values AWS has and sekisho has not.
 	refuse map[string]string
+	// never says why sekisho does not take the key at all.
+	never string
 }
 
 func checkConfiguration(a *api.ActionDeclaration, keys []configKey) error {
@@ -249,6 +251,9 @@ func checkConfiguration(a *api.ActionDeclaration, keys []configKey) error {
 		}
 		if !ok {
 			continue
+		}
+		if k.never != "" {
+			return invalidAction("Action configuration for action '%s': %s", a.Name, k.never)
 		}
 		if why, bad := k.refuse[v]; bad {
 			return invalidAction("Action configuration for action '%s': %s", a.Name, why)
