@@ -273,18 +273,17 @@ func (w *world) files(profile, bucket string) map[string]string {
 // TestDelivery is the main job: a push in one account is delivered by a
 // pipeline of another.
 func TestDelivery(t *testing.T) {
-	databases(t, func(t *testing.T, args ...string) {
-		for _, kind := range []string{"V1", "V2"} {
-			t.Run(kind, func(t *testing.T) {
-				w := deploy(t, templates.Params{
+	for _, kind := range []string{"V1", "V2"} {
+		t.Run(kind, func(t *testing.T) {
+			databases(t, func(t *testing.T, args ...string) {
+				testDelivery(t, deploy(t, templates.Params{
 					Project: "shop", Region: region, PipelineType: kind,
 					Repository:   templates.Account{ID: repositoryAccount, Profile: "repository"},
 					Environments: []templates.Environment{{Account: templates.Account{ID: pipelineAccount, Profile: "pipeline"}}},
-				}, args...)
-				testDelivery(t, w)
+				}, args...))
 			})
-		}
-	})
+		})
+	}
 }
 
 func testDelivery(t *testing.T, w *world) {

@@ -47,6 +47,11 @@ const (
 var binary string
 
 func TestMain(m *testing.M) {
+	for _, v := range os.Environ() { // a machine's own AWS settings are none of ours
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") {
+			os.Unsetenv(name)
+		}
+	}
 	dir, err := os.MkdirTemp("", "sekisho-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
