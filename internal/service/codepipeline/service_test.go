@@ -15,6 +15,7 @@ import (
 	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/service/codepipeline"
 	"github.com/sekisho/sekisho/internal/servicetest"
+	"github.com/sekisho/sekisho/internal/state"
 )
 
 // each runs a test with the fakes on each database; jobs run.
@@ -782,6 +783,85 @@ func TestWithoutEncryptionKey(t *testing.T) {
 			if strings.HasPrefix(name, "artifacts/") && (o.in.ServerSideEncryption != "aws:kms" || o.in.SSEKMSKeyId != "") {
 				t.Errorf("%s put with %+v", name, o.in)
 			}
+		}
+	})
+}
+
+func TestParallel(t *testing.T) {
+	each(t, func(t *testing.T, f *fakes) {
+		f.create(t, demo(func(d *api.PipelineDeclaration) {
+			d.ExecutionMode = "PARALLEL"
+			d.Stages = append(d.Stages, approvalStage(0))
+		}))
+		ids := []string{f.latest(t).PipelineExecutionId, f.start(t), f.start(t)}
+		until(t, "all wait for approval at once", func() bool {
+			n := 0
+			for _, id := range ids {
+				for _, a := range f.actions(t, id) {
+					if a.ActionName == "Approve" && a.Status == "InProgress" && len(a.Input.ResolvedConfiguration) > 0 {
+						n++
+					}
+				}
+			}
+			return n == 3
+		})
+		if tok := f.state(t).StageStates[2].ActionStates[0].LatestExecution.Token; tok == "" {
+			t.Errorf("token = %q", tok)
+		}
+	})
+}
+
+// An action in another region works there, on an artifact from here.
+func TestOtherRegion(t *testing.T) {
+	each(t, func(t *testing.T, f *fakes) {
+		f.create(t, demo(func(d *api.PipelineDeclaration) {
+			d.ArtifactStores = map[string]api.ArtifactStore{"us-east-1": *d.ArtifactStore, "eu-west-1": {Type: "S3", Location: "elsewhere"}}
+			d.ArtifactStore = nil
+			d.Stages[1].Actions[0].Region = "eu-west-1"
+		}))
+		f.wait(t, "", "Succeeded")
+		regions := map[string]string{}
+		for _, r := range f.Records() {
+			if r.Call.Service == "s3" {
+				regions[r.Call.Operation+" "+strings.Join(r.Call.Via, "")] = r.Call.Region
+			}
+		}
+		want := map[string]string{"PutObject codecommit.amazonaws.com": "us-east-1", "GetObject ": "us-east-1", "PutObject ": "eu-west-1"}
+		if diff := cmp.Diff(want, regions); diff != "" {
+			t.Error(diff)
+		}
+		if a := f.actions(t, "")[0]; a.Input.Region != "eu-west-1" {
+			t.Errorf("region = %s", a.Input.Region)
+		}
+	})
+}
+
+func TestApprovalTimesOut(t *testing.T) {
+	each(t, func(t *testing.T, f *fakes) {
+		f.create(t, demo(func(d *api.PipelineDeclaration) { d.Stages = append(d.Stages, approvalStage(5)) }))
+		until(t, "approval waits", func() bool {
+			l := f.state(t).StageStates[2].ActionStates[0].LatestExecution
+			return l != nil && l.Token != ""
+		})
+		// Five minutes pass for the timer.
+		err := f.DB.Update(t.Context(), func(tx *state.Tx) error {
+			at, err := state.Get[time.Time](t.Context(), tx, `SELECT run_at FROM job_job WHERE kind = 'codepipeline/approval'`)
+			if left := time.Until(at); left < 4*time.Minute || left > 5*time.Minute {
+				t.Errorf("the approval waits for %v", left)
+			}
+			if err != nil {
+				return err
+			}
+			_, err = tx.Exec(t.Context(), `UPDATE job_job SET run_at = 1 WHERE kind = 'codepipeline/approval'`)
+			tx.Wake("job codepipeline/approval")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.wait(t, "", "Failed")
+		if e := f.actions(t, "")[0].Output.ExecutionResult.ErrorDetails; e.Code != "JobFailed" {
+			t.Errorf("%+v", e)
 		}
 	})
 }
