@@ -75,7 +75,9 @@ func New(door *checkpoint.Checkpoint, o Options) *Gateway {
 		g.signing[s.Signing] = s
 		switch s.Protocol {
 		case wire.JSON:
-			g.targets[s.Model.Target] = s
+			for _, t := range s.Targets() {
+				g.targets[t] = s
+			}
 		case wire.Query:
 			g.versions[s.Version] = s
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/sekisho/sekisho/internal/api/codecommit"
 	"github.com/sekisho/sekisho/internal/aws"
@@ -70,15 +71,16 @@ func (g *Gateway) serveGit(w http.ResponseWriter, r *http.Request, q *gitRequest
 		g.refuseGit(w, r, err)
 		return
 	}
-	body := io.Reader(r.Body)
+	control := http.NewResponseController(w)
+	body := io.Reader(&gitBody{r.Body, control})
 	if r.Header.Get("Content-Encoding") == "gzip" {
-		if body, err = gzip.NewReader(r.Body); err != nil {
+		if body, err = gzip.NewReader(body); err != nil {
 			http.Error(w, "the body is not gzip", http.StatusBadRequest)
 			return
 		}
 	}
 	c := g.call(r, "codecommit", "GitPull", region, principal)
-	out := &gitAnswer{w: w, control: http.NewResponseController(w), kind: "application/x-git-upload-pack-"}
+	out := &gitAnswer{w: w, control: control, kind: "application/x-git-upload-pack-"}
 	protocol := r.Header.Get("Git-Protocol")
 	var in any = &codecommit.GitPullInput{RepositoryName: q.repository, Advertise: q.advertise, Protocol: protocol, Body: body, Out: out}
 	if q.push {
@@ -92,7 +94,7 @@ func (g *Gateway) serveGit(w http.ResponseWriter, r *http.Request, q *gitRequest
 	}
 	w.Header().Set("x-amzn-RequestId", c.ID)
 	// A push's answer may begin before its body has been read to the end.
-	out.control.EnableFullDuplex()
+	control.EnableFullDuplex()
 	_, err = g.door.Do(r.Context(), c, in)
 	switch {
 	case err == nil:
@@ -101,6 +103,21 @@ func (g *Gateway) serveGit(w http.ResponseWriter, r *http.Request, q *gitRequest
 	default:
 		g.refuseGit(w, r, err)
 	}
+}
+
+// gitStall is how long a git client may keep a connection without moving a
+// byte, so that one that vanished holds nothing for ever.
+const gitStall = 10 * time.Minute
+
+// gitBody reads what a client sends, within gitStall for each piece.
+type gitBody struct {
+	io.Reader
+	control *http.ResponseController
+}
+
+func (b *gitBody) Read(p []byte) (int, error) {
+	b.control.SetReadDeadline(time.Now().Add(gitStall))
+	return b.Reader.Read(p)
 }
 
 // gitAnswer sends git's bytes on as they come: git shows progress by them.
@@ -117,6 +134,7 @@ func (a *gitAnswer) Write(p []byte) (int, error) {
 		a.w.Header().Set("Content-Type", a.kind)
 		a.w.Header().Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
 	}
+	a.control.SetWriteDeadline(time.Now().Add(gitStall))
 	n, err := a.w.Write(p)
 	if err == nil {
 		err = a.control.Flush()
