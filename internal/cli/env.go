@@ -65,6 +65,7 @@ func environment(endpoint, ca, region string, p profile) []string {
 		"AWS_DEFAULT_REGION=" + region,
 		"AWS_ENDPOINT_URL=" + endpoint,
 		"AWS_CA_BUNDLE=" + ca,
+		"AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(filepath.Dir(ca), "credentials"),
 		"GIT_SSL_CAINFO=" + ca,
 		"GIT_CONFIG_COUNT=3",
 		"GIT_CONFIG_KEY_0=credential." + endpoint + ".helper",
