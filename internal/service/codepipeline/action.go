@@ -127,14 +127,18 @@ func (s *Service) runAction(ctx context.Context, j *job.Job) error {
 	case errors.Is(err, errWaits):
 		return nil
 	case errors.As(err, &f):
-		out.Error = &api.ErrorDetails{Code: f.code, Message: f.message}
-		return s.settle(ctx, w, j, failed, out)
+		return s.settle(ctx, w, j, failed, out.failed(f))
 	case ctx.Err() != nil || j.Attempt < actionAttempts:
 		return err
 	}
 	s.o.Log.ErrorContext(ctx, "action failed", "pipeline", w.pipeline.arn(), "action", w.declared.Name, "err", err)
-	out.Error = &api.ErrorDetails{Code: internalError, Message: "The action failed because of an internal error. Try again later."}
-	return s.settle(ctx, w, j, failed, out)
+	return s.settle(ctx, w, j, failed, out.failed(fail(internalError, "The action failed because of an internal error. Try again later.")))
+}
+
+// failed is what is shown of an action that got so far and then failed: what
+// it worked on, but nothing that later actions could take for a result.
+func (out actionOutput) failed(f *failure) actionOutput {
+	return actionOutput{ExternalID: out.ExternalID, URL: out.URL, Error: &api.ErrorDetails{Code: f.code, Message: f.message}}
 }
 
 // load reads what an action needs to know; nil when there is nothing to do.

@@ -93,8 +93,22 @@ func (s *Service) poll(ctx context.Context, j *job.Job) error {
 			continue
 		}
 		before, ok := taken[a.Name]
-		if !ok || before.Source != now.Source || before.Revision == now.ID {
-			continue // the first execution takes what there is
+		if !ok || before.Source != now.Source {
+			// What there was when the pipeline was made is its first
+			// execution's; what comes from now on is news.
+			err := s.db.Update(ctx, func(tx *state.Tx) error {
+				if _, err := p.find(ctx, tx); err != nil {
+					return err // deleted meanwhile
+				}
+				return p.take(ctx, tx, a.Name, now, time.Now())
+			})
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if before.Revision == now.ID {
+			continue
 		}
 		if err := s.startPolled(ctx, p, a, before, now); err != nil {
 			return err

@@ -199,6 +199,9 @@ func TestMissingPermissions(t *testing.T) {
 				if a.ActionName != tt.action || a.Status != "Failed" {
 					t.Fatalf("%s is %s", a.ActionName, a.Status)
 				}
+				if len(a.Output.OutputVariables)+len(a.Output.OutputArtifacts) > 0 || tt.action == "Checkout" && len(f.latest(t).SourceRevisions) > 0 {
+					t.Errorf("a failed action has results: %+v", a.Output)
+				}
 				d := a.Output.ExecutionResult.ErrorDetails
 				if d.Code != "PermissionError" || !strings.HasPrefix(d.Message, tt.text) {
 					t.Errorf("%s: %s\nwant %s", d.Code, d.Message, tt.text)
