@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -139,7 +140,10 @@ func (k *Checkpoint) Do(ctx context.Context, c *call.Call, in any) (any, error) 
 		return nil, NotImplemented(c.Service, c.Operation)
 	}
 	e := &call.Entry{ReadOnly: readOnly(c.Operation), Request: k.parameters(in)}
+	var one sync.Mutex // a handler may judge the items of a batch side by side
 	e.Call = c.WithJudge(func(ctx context.Context, c *call.Call, n call.Need) error {
+		one.Lock()
+		defer one.Unlock()
 		return k.judge(ctx, c, n, e)
 	})
 	out, err := k.run(ctx, op, e, in)

@@ -163,7 +163,9 @@ func TestMatch(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
-	at := func(pattern, place string) string { return "\n at [Source: (String)\"" + pattern + "\"; " + place + "]" }
+	at := func(pattern, place string) string {
+		return "\n at [Source: (String)\"" + pattern + "\"; " + place + "]"
+	}
 	for _, tt := range []struct{ pattern, reason, place string }{
 		{`{"int": 42}`, `"int" must be an object or an array`, "line: 1, column: 11"},
 		{`{"string": "my-value"}`, `"string" must be an object or an array`, "line: 1, column: 13"},
