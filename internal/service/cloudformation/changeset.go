@@ -221,9 +221,15 @@ func (s *Service) saveChangeSet(ctx context.Context, c *call.Call, st *stack, cs
 				out.Id = old.ID
 				return nil
 			}
-			return aws.Errorf("AlreadyExistsException", "ChangeSet %s already exists", cs.Name)
+			if old.Execution == "AVAILABLE" || old.Execution == "EXECUTE_IN_PROGRESS" {
+				return aws.Errorf("AlreadyExistsException", "ChangeSet %s already exists", cs.Name)
+			}
+			// The AWS CLI names change sets by the second, and a deployment
+			// takes less than one here: the name of a set that is over is
+			// free.
+			_, err = tx.Exec(ctx, `DELETE FROM cloudformation_change_set WHERE id = $1`, old.ID)
 		}
-		if errorCode(err) != "ChangeSetNotFound" {
+		if err != nil && errorCode(err) != "ChangeSetNotFound" {
 			return err
 		}
 		return s.insertChangeSet(ctx, tx, cs)

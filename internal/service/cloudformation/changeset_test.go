@@ -56,6 +56,13 @@ func TestDeploy(t *testing.T) {
 		_, err = c.ExecuteChangeSet(ctx, &api.ExecuteChangeSetInput{ChangeSetName: "same", StackName: "one"})
 		wantError(t, err, "InvalidChangeSetStatus", "cannot be executed in its current status of [FAILED]")
 
+		// The AWS CLI names change sets by the second: one that is over gives
+		// its name away.
+		for _, name := range []string{"same", "first"} {
+			if again := must[*api.CreateChangeSetOutput](t)(w.changeSet("one", name, "UPDATE", two)); again.Id == d.ChangeSetId {
+				t.Errorf("%s is the old one", name)
+			}
+		}
 		must[*api.CreateChangeSetOutput](t)(w.changeSet("one", "other", "UPDATE", replaceIn(two, "Default: 1", "Default: 9")))
 		changed := replaceIn(two, "Name: a,", "Name: c,", "Default: hush", "Default: quiet")
 		must[*api.CreateChangeSetOutput](t)(w.changeSet("one", "second", "UPDATE", changed))
