@@ -298,6 +298,16 @@ func (p *pipeline) retryable(ctx context.Context, tx *state.Tx, e *execution, in
 	if e.Mode == parallel {
 		return nil
 	}
+	busy, err := state.Get[int](ctx, tx, `
+		SELECT COUNT(*) FROM codepipeline_execution
+		WHERE account = $1 AND region = $2 AND pipeline = $3 AND status IN ('InProgress', 'Stopping') AND stage = $4 AND inside = 1`,
+		p.Account, p.Region, p.Name, e.Stage)
+	if err != nil {
+		return err
+	}
+	if busy > 0 {
+		return aws.Errorf("ConflictException", "Unable to retry. Another pipeline execution is in stage '%s'", in.StageName)
+	}
 	newer, err := state.Get[int](ctx, tx, `
 		SELECT COUNT(*) FROM codepipeline_stage WHERE account = $1 AND region = $2 AND pipeline = $3 AND stage = $4 AND seq > $5`,
 		p.Account, p.Region, p.Name, in.StageName, e.Seq)

@@ -65,6 +65,7 @@ func New(db *state.DB, door call.Door, q *job.Queue, o Options) *Service {
 	q.Handle(actionJob, s.runAction)
 	q.Handle(approvalJob, s.expireApproval)
 	q.Handle(pollJob, s.poll)
+	q.Handle(pruneJob, s.prune)
 	return s
 }
 

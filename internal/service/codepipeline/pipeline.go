@@ -83,6 +83,9 @@ func (s *Service) createPipeline(ctx context.Context, c *call.Call, in *api.Crea
 		if err := s.schedulePoll(ctx, tx, p, d, c.Time); err != nil {
 			return err
 		}
+		if err := schedulePrune(ctx, tx, p); err != nil {
+			return err
+		}
 		_, err = p.start(ctx, tx, d, startRequest{
 			id: c.NewID(), at: c.Time, triggerType: "CreatePipeline", triggerDetail: c.Principal.ARN, trace: c.Trace, baseURL: c.BaseURL,
 		})
@@ -242,8 +245,10 @@ func (s *Service) deletePipeline(ctx context.Context, c *call.Call, in *api.Dele
 				return err
 			}
 		}
-		if err := job.Cancel(ctx, tx, pollJob, pollKey(p)); err != nil {
-			return err
+		for _, kind := range []string{pollJob, pruneJob} {
+			if err := job.Cancel(ctx, tx, kind, p.arn()); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM codepipeline_pipeline WHERE account = $1 AND region = $2 AND name = $3`, p.Account, p.Region, p.Name)
 		return err

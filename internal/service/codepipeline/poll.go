@@ -27,15 +27,12 @@ func polled(d *api.PipelineDeclaration) []*api.ActionDeclaration {
 	return list
 }
 
-// pollKey is the key of a pipeline's poll job: at most one waits.
-func pollKey(p ref) string { return p.arn() }
-
 // schedulePoll starts or ends the polling of a pipeline's sources.
 func (s *Service) schedulePoll(ctx context.Context, tx *state.Tx, p ref, d *api.PipelineDeclaration, now time.Time) error {
 	if len(polled(d)) == 0 {
-		return job.Cancel(ctx, tx, pollJob, pollKey(p))
+		return job.Cancel(ctx, tx, pollJob, p.arn())
 	}
-	return job.Enqueue(ctx, tx, job.New{Kind: pollJob, Key: pollKey(p), Payload: p, RunAt: now.Add(s.o.Poll)})
+	return job.Enqueue(ctx, tx, job.New{Kind: pollJob, Key: p.arn(), Payload: p, RunAt: now.Add(s.o.Poll)})
 }
 
 // take records the newest revision a source action took.

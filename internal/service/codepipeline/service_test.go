@@ -868,3 +868,34 @@ func TestApprovalTimesOut(t *testing.T) {
 		}
 	})
 }
+
+func TestHistoryEnds(t *testing.T) {
+	each(t, func(t *testing.T, f *fakes) {
+		f.create(t, demo())
+		old := f.wait(t, "", "Succeeded").PipelineExecutionId
+		id := f.start(t)
+		f.wait(t, id, "Succeeded")
+		err := f.DB.Update(t.Context(), func(tx *state.Tx) error {
+			if _, err := tx.Exec(t.Context(), `UPDATE codepipeline_execution SET updated = 1 WHERE id = $1`, old); err != nil {
+				return err
+			}
+			_, err := tx.Exec(t.Context(), `UPDATE job_job SET run_at = 1 WHERE kind = 'codepipeline/prune'`)
+			tx.Wake("job codepipeline/prune")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the old execution is forgotten", func() bool {
+			out, err := f.client(dev).ListPipelineExecutions(t.Context(), &api.ListPipelineExecutionsInput{PipelineName: "demo"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(out.PipelineExecutionSummaries) == 1 && out.PipelineExecutionSummaries[0].PipelineExecutionId == id
+		})
+		out, err := f.client(dev).ListActionExecutions(t.Context(), &api.ListActionExecutionsInput{PipelineName: "demo"})
+		if err != nil || len(out.ActionExecutionDetails) != 2 {
+			t.Errorf("%d actions are left, %v", len(out.ActionExecutionDetails), err)
+		}
+	})
+}

@@ -116,3 +116,37 @@ func TestBudget(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 }
+
+func FuzzArchive(f *testing.F) {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, n := range []string{"a", "b/c"} {
+		if _, err := w.Create(n); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := spool(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		r, err := zip.NewReader(&budget{ReaderAt: s, left: maxDirectory}, s.size)
+		if err != nil {
+			return
+		}
+		files, err := filesOf(r)
+		if err != nil {
+			return
+		}
+		for _, file := range files {
+			if body, err := file.Open(); err == nil {
+				io.CopyN(io.Discard, body, 1<<20)
+			}
+		}
+	})
+}
