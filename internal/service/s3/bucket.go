@@ -19,10 +19,24 @@ import (
 // which has no location constraint.
 const legacyRegion = "us-east-1"
 
+// update runs fn in a transaction. Two that take the same name, version or part
+// at once may meet in a unique index before the database sees the conflict;
+// the one that lost looks again.
+func (s *Service) update(ctx context.Context, fn func(tx *state.Tx) error) error {
+	for try := 0; ; try++ {
+		err := s.db.Update(ctx, fn)
+		if !state.IsUnique(err) || try == maxTries {
+			return err
+		}
+	}
+}
+
+const maxTries = 50
+
 // change runs fn in a transaction on a bucket that is still the one that was
 // looked at; now is its row at this moment.
 func (s *Service) change(ctx context.Context, b *bucket, fn func(tx *state.Tx, now *bucket) error) error {
-	return s.db.Update(ctx, func(tx *state.Tx) error {
+	return s.update(ctx, func(tx *state.Tx) error {
 		now, err := findBucket(ctx, tx, b.Name)
 		if err != nil {
 			return err
@@ -85,7 +99,7 @@ func (s *Service) createBucket(ctx context.Context, c *call.Call, in *api.Create
 	if err != nil {
 		return nil, err
 	}
-	err = s.db.Update(ctx, func(tx *state.Tx) error {
+	err = s.update(ctx, func(tx *state.Tx) error {
 		there, err := findBucket(ctx, tx, b.Name)
 		if err == nil {
 			return createdAgain(c, there, region)

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -238,5 +237,3 @@ const (
 	rootA = "root@111111111111"
 	rootB = "root@222222222222"
 )
-
-var _ = bytes.NewReader
