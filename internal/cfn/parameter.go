@@ -220,7 +220,7 @@ func (p *Parameter) problem(v string) string {
 	case strings.Contains(p.Type, "Number") && !isNumber:
 		return "must be a number"
 	case p.AllowedValues != nil && !slices.Contains(p.AllowedValues, v):
-		return fmt.Sprintf("must be one of AllowedValues")
+		return "must be one of AllowedValues"
 	case p.pattern != nil && !p.pattern.MatchString(v):
 		return "must match pattern " + p.AllowedPattern
 	case p.minLength != nil && length < *p.minLength:

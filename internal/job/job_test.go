@@ -275,7 +275,7 @@ func TestLostProcess(t *testing.T) {
 		wg.Go(func() { q.Run(ctx) })
 		enqueue(t, first, job.New{Kind: "k", Key: "a", MaxAttempts: 1})
 		<-taken
-		second := first
+		var second *state.DB
 		if first.Shared() {
 			second = statetest.Open(t, url, job.Schema())
 			// The lease is over: what a process does that hangs.

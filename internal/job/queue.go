@@ -24,6 +24,10 @@ type Options struct {
 	// Lease is how long a process is believed to live without a sign of it, on
 	// databases that several processes share; 0 means 15 seconds.
 	Lease time.Duration
+	// Home names the place where at most one process runs at a time, such as a
+	// data directory: whoever took jobs there before is known to be gone. ""
+	// means that only leases tell, on databases that several processes share.
+	Home string
 	// Drain is how long running jobs may take to end when the queue stops,
 	// before their contexts are cancelled; 0 means 10 seconds.
 	Drain time.Duration
@@ -45,6 +49,7 @@ type Queue struct {
 	kinds    []any
 	claimSQL string
 	nextSQL  string
+	owner    string        // this process
 	free     chan struct{} // wakes the loop when a slot is free
 	running  atomic.Int64
 	started  atomic.Bool
@@ -70,7 +75,11 @@ func NewQueue(db *state.DB, o Options) *Queue {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	return &Queue{db: db, o: o, handlers: map[string]Handler{}, free: make(chan struct{}, 1)}
+	owner := db.Node()
+	if o.Home != "" {
+		owner = o.Home + "/" + owner
+	}
+	return &Queue{db: db, o: o, owner: owner, handlers: map[string]Handler{}, free: make(chan struct{}, 1)}
 }
 
 // Handle says who carries out a kind of job. It is called before Run.
@@ -278,7 +287,7 @@ func (q *Queue) claim(ctx context.Context) (jobs []*Job, next time.Time, err err
 	err = q.db.Update(ctx, func(tx *state.Tx) error {
 		jobs, next = nil, time.Time{}
 		now := time.Now()
-		args := append([]any{q.db.Node(), now.Add(q.o.Lease), now, room}, q.kinds...)
+		args := append([]any{q.owner, now.Add(q.o.Lease), now, room}, q.kinds...)
 		rows, err := state.List[row](ctx, tx, q.claimSQL, args...)
 		if err != nil {
 			return err
@@ -292,7 +301,7 @@ func (q *Queue) claim(ctx context.Context) (jobs []*Job, next time.Time, err err
 		for _, r := range rows {
 			jobs = append(jobs, &Job{
 				ID: r.ID, Kind: r.Kind, Key: r.Key, Payload: r.Payload, Attempt: r.Attempt, MaxAttempts: r.MaxAttempts,
-				Created: r.Created, owner: q.db.Node(), claims: r.Claims,
+				Created: r.Created, owner: q.owner, claims: r.Claims,
 			})
 		}
 		due, err := state.Get[int64](ctx, tx, q.nextSQL, append([]any{now}, q.kinds...)...)
@@ -438,13 +447,10 @@ type lostRow struct {
 // process every job that somebody else ran, elsewhere those whose lease is
 // over.
 func (q *Queue) recover(ctx context.Context) error {
-	find, arg := `SELECT id, kind, key, owner, claims, lost FROM job_job WHERE state = 'running' AND owner <> $1`, any(q.db.Node())
-	if q.db.Shared() {
-		find, arg = `SELECT id, kind, key, owner, claims, lost FROM job_job WHERE state = 'running' AND lease < $1`, time.Now()
-	}
+	find, args := q.gone()
 	var gone []lostRow
 	err := q.db.View(ctx, func(tx *state.Tx) (err error) {
-		gone, err = state.List[lostRow](ctx, tx, find, arg)
+		gone, err = state.List[lostRow](ctx, tx, find, args...)
 		return err
 	})
 	if err != nil || len(gone) == 0 {
@@ -469,6 +475,22 @@ func (q *Queue) recover(ctx context.Context) error {
 	return nil
 }
 
+// gone finds the jobs of processes that are gone: on a database of one process
+// all others, elsewhere those whose lease ran out and those that were at this
+// process's home before it.
+func (q *Queue) gone() (find string, args []any) {
+	const running = `SELECT id, kind, key, owner, claims, lost FROM job_job WHERE state = 'running' AND `
+	switch {
+	case !q.db.Shared():
+		return running + `owner <> $1`, []any{q.owner}
+	case q.o.Home == "":
+		return running + `lease < $1`, []any{time.Now()}
+	}
+	// Between "home/" and "home0" lies what begins with "home/".
+	return running + `(lease < $1 OR owner > $2 AND owner < $3 AND owner <> $4)`,
+		[]any{time.Now(), q.o.Home + "/", q.o.Home + "0", q.owner}
+}
+
 // heartbeat renews the leases of this process while it has jobs.
 func (q *Queue) heartbeat(ctx context.Context) {
 	t := time.NewTicker(q.o.Lease / 3)
@@ -483,7 +505,7 @@ func (q *Queue) heartbeat(ctx context.Context) {
 			continue
 		}
 		err := q.db.Update(ctx, func(tx *state.Tx) error {
-			_, err := tx.Exec(ctx, `UPDATE job_job SET lease = $1 WHERE owner = $2 AND state = 'running'`, time.Now().Add(q.o.Lease), q.db.Node())
+			_, err := tx.Exec(ctx, `UPDATE job_job SET lease = $1 WHERE owner = $2 AND state = 'running'`, time.Now().Add(q.o.Lease), q.owner)
 			return err
 		})
 		q.complain(ctx, "heartbeat", err)
