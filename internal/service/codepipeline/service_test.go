@@ -899,3 +899,7 @@ func TestHistoryEnds(t *testing.T) {
 		}
 	})
 }
+
+func TestScripts(t *testing.T) {
+	servicetest.Run(t, func(e *servicetest.Env) { newFakes(e) }, codepipeline.Schema())
+}
