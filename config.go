@@ -62,6 +62,8 @@ const (
 	credentialsFile = "credentials"
 	endpointFile    = "endpoint"
 	adminFile       = "admin.token"
+	lockFile        = "lock"
+	homeFile        = "home"
 	blobDir         = "blobs"
 	gitDir          = "git"
 )

@@ -39,6 +39,7 @@ const drain = 15 * time.Second
 type Server struct {
 	config    Config
 	log       *slog.Logger
+	home      *home
 	listener  net.Listener
 	authority *gateway.Authority
 	http      *http.Server
@@ -67,15 +68,15 @@ func New(ctx context.Context, config Config) (_ *Server, err error) {
 	if config.Listen == "" {
 		config.Listen = DefaultListen
 	}
-	if err := os.MkdirAll(config.Data, 0o700); err != nil {
-		return nil, err
-	}
 	s := &Server{config: config, log: config.Log}
 	defer func() {
 		if err != nil {
 			s.Close()
 		}
 	}()
+	if s.home, err = settle(config.Data); err != nil {
+		return nil, err
+	}
 	master, err := seal.LoadMaster(filepath.Join(config.Data, masterFile))
 	if err != nil {
 		return nil, err
@@ -134,7 +135,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 		return err
 	}
 	now := s.config.Now
-	s.jobs = job.NewQueue(s.db, job.Options{Log: s.log})
+	s.jobs = job.NewQueue(s.db, job.Options{Home: s.home.id, Log: s.log})
 	s.iam = iam.New(s.db, master, iam.Options{DevCredentials: s.config.DevCredentials, Now: now})
 	s.trail = cloudtrail.New(s.db, s.jobs, cloudtrail.Options{Now: now})
 	s.door = checkpoint.New(s.iam, s.trail, checkpoint.Options{Log: s.log, Now: now, BaseURL: s.URL(), Parameters: wire.Redact})
@@ -234,6 +235,9 @@ func (s *Server) Close() error {
 	}
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
+	}
+	if s.home != nil {
+		errs = append(errs, s.home.unlock())
 	}
 	return errors.Join(errs...)
 }

@@ -310,6 +310,50 @@ func TestLostProcess(t *testing.T) {
 	})
 }
 
+// A process that starts where another one has been takes over at once, without
+// waiting for a lease; the jobs of other homes are left to their owners.
+func TestLostProcessOfTheSameHome(t *testing.T) {
+	statetest.EachURL(t, func(t *testing.T, url string) {
+		lost := statetest.Open(t, url, job.Schema())
+		if !lost.Shared() {
+			t.Skip("one process alone has the database")
+		}
+		o := quick
+		o.Lease = time.Minute
+		taken, release := make(chan string, 2), make(chan bool)
+		for _, home := range []string{"a", "b"} {
+			o.Home = home
+			q := job.NewQueue(lost, o)
+			q.Handle(home, func(ctx context.Context, j *job.Job) error { taken <- home; <-release; return nil })
+			run(t, q)
+			enqueue(t, lost, job.New{Kind: home})
+		}
+		t.Cleanup(func() { close(release) })
+		<-taken
+		<-taken
+		o.Home = "a"
+		q := job.NewQueue(statetest.Open(t, url, job.Schema()), o)
+		again := make(chan string, 2)
+		for _, kind := range []string{"a", "b"} {
+			q.Handle(kind, func(ctx context.Context, j *job.Job) error { again <- kind; return nil })
+		}
+		run(t, q)
+		select {
+		case kind := <-again:
+			if kind != "a" {
+				t.Errorf("took over the job of home %s", kind)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("not taken over")
+		}
+		select {
+		case kind := <-again:
+			t.Errorf("took over a second job, of home %s", kind)
+		case <-time.After(50 * time.Millisecond):
+		}
+	})
+}
+
 func TestHeartbeatKeepsTheJob(t *testing.T) {
 	statetest.EachURL(t, func(t *testing.T, url string) {
 		db := statetest.Open(t, url, job.Schema())

@@ -4,9 +4,9 @@ package state
 
 import "os"
 
-// lockFile only creates the file: there is no portable lock here that ends
+// Lock only creates the file: there is no portable lock here that ends
 // with the process.
-func lockFile(name string) (unlock func() error, err error) {
+func Lock(name string) (unlock func() error, err error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err

@@ -164,7 +164,7 @@ func (e *postgresEngine) once(ctx context.Context, o pgx.TxOptions, fn func(*Tx)
 			ptx.Rollback(context.WithoutCancel(ctx))
 		}
 	}()
-	tx := &Tx{conn: postgresConn{ptx}, db: e.db}
+	tx := &Tx{conn: postgresConn{ptx}}
 	if err := tx.run(fn); err != nil {
 		if tx.failed != nil && conflict(tx.failed) {
 			return nil, tx.failed // whatever fn made of it

@@ -25,7 +25,6 @@ const maxGroup = 256
 // while one commits are committed together. Readers have connections of their
 // own.
 type sqliteEngine struct {
-	db      *DB
 	pool    *sql.DB
 	unlock  func() error
 	queue   chan *request
@@ -42,7 +41,6 @@ type sqliteEngine struct {
 
 // request is one caller of Update waiting for its turn.
 type request struct {
-	ctx   context.Context
 	state atomic.Int32 // waiting, then taken by the writer or left by the caller
 	turn  chan *Tx     // the writer gives the turn
 	over  chan error   // the caller gives it back: what fn returned
@@ -55,7 +53,7 @@ const (
 	left
 )
 
-func openSQLite(ctx context.Context, db *DB, file string, schemas []Schema) (engine, error) {
+func openSQLite(ctx context.Context, file string, schemas []Schema) (engine, error) {
 	abs, err := filepath.Abs(file)
 	if err != nil {
 		return nil, err
@@ -66,12 +64,11 @@ func openSQLite(ctx context.Context, db *DB, file string, schemas []Schema) (eng
 		return nil, err
 	}
 	f.Close()
-	unlock, err := lockFile(abs + ".lock")
+	unlock, err := Lock(abs + ".lock")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("database %s: %w", file, err)
 	}
 	e := &sqliteEngine{
-		db:     db,
 		unlock: unlock,
 		queue:  make(chan *request, maxGroup),
 		quit:   make(chan struct{}),
@@ -156,7 +153,7 @@ func (e *sqliteEngine) update(ctx context.Context, fn func(*Tx) error) (*Tx, err
 		return nil, err
 	}
 	defer e.active.Done()
-	r := &request{ctx: ctx, turn: make(chan *Tx, 1), over: make(chan error, 1), done: make(chan error, 1)}
+	r := &request{turn: make(chan *Tx, 1), over: make(chan error, 1), done: make(chan error, 1)}
 	select {
 	case e.queue <- r:
 	case <-ctx.Done():
@@ -262,7 +259,7 @@ func (e *sqliteEngine) serve(c *sqliteConn, r *request, nested bool) (ok bool, b
 		}
 		return false, nil
 	}
-	r.turn <- &Tx{conn: c, db: e.db}
+	r.turn <- &Tx{conn: c}
 	if err := <-r.over; err != nil {
 		for _, u := range undo {
 			if lost := c.do(u); lost != nil && nested {
@@ -296,7 +293,7 @@ func (e *sqliteEngine) view(ctx context.Context, fn func(*Tx) error) error {
 	}
 	defer c.do("ROLLBACK")
 	c.readOnly = true
-	return (&Tx{conn: c, db: e.db}).run(fn)
+	return (&Tx{conn: c}).run(fn)
 }
 
 // reader waits for a reading connection, or opens one more.

@@ -18,6 +18,9 @@ var ErrNotFound = errors.New("not found")
 // ErrClosed is returned for transactions on a closed database.
 var ErrClosed = errors.New("the database is closed")
 
+// ErrInUse is Lock's answer while another process has the lock.
+var ErrInUse = errors.New("in use by another process")
+
 // Schema is a set of tables with its migrations.
 type Schema struct {
 	// Name is lower-case letters; it names the table of applied versions.
@@ -55,7 +58,7 @@ func Open(ctx context.Context, url string, schemas ...Schema) (*DB, error) {
 	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
 		db.engine, err = openPostgres(ctx, db, url, schemas)
 	} else {
-		db.engine, err = openSQLite(ctx, db, url, schemas)
+		db.engine, err = openSQLite(ctx, url, schemas)
 	}
 	if err != nil {
 		return nil, err
@@ -100,7 +103,6 @@ func (db *DB) View(ctx context.Context, fn func(tx *Tx) error) error {
 // goroutine.
 type Tx struct {
 	conn   conn
-	db     *DB
 	failed error // of a statement; the transaction is lost
 	ended  bool
 	topics []string
