@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"bytes"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -135,16 +133,7 @@ func (w *workbench) stillSilent(kind Kind) bool {
 // document parses the draft as a document of its own, which proves that AWS
 // would take it.
 func (s *draft) document(kind Kind) *Document {
-	var text bytes.Buffer
-	text.WriteString(`{"Version":"2012-10-17","Statement":[`)
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(s); err != nil {
-		return nil
-	}
-	text.Truncate(text.Len() - 1) // Encode ends the line
-	text.WriteString("]}")
-	doc, err := Parse(text.String(), kind)
+	doc, err := Parse(`{"Version":"2012-10-17","Statement":[`+string(s.text())+"]}", kind)
 	if err != nil {
 		return nil
 	}
@@ -157,7 +146,7 @@ func escapeWildcards(resource string) string {
 	if resource == "*" {
 		return resource
 	}
-	return strings.NewReplacer("*", "${*}", "?", "${?}", "${", "${$}{").Replace(resource)
+	return Escape(resource)
 }
 
 // principal names the caller for a resource's policy: the service, the user
@@ -190,30 +179,28 @@ func (w *workbench) narrowing(kind Kind) map[string]map[string][]string {
 	if kind == Identity && strings.EqualFold(w.r.Action, "iam:PassRole") {
 		keys = append(keys, "iam:passedtoservice")
 	}
-	out := map[string]map[string][]string{}
+	var s draft
 	for _, key := range keys {
 		values, ok := w.context().Lookup(key)
-		if !ok || len(values) == 0 {
+		if !ok || len(values) == 0 || slices.Contains(fleeting, key) {
 			continue
 		}
 		op := "StringEquals"
 		if len(values) > 1 {
 			op = "ForAllValues:StringEquals"
 		}
-		if out[op] == nil {
-			out[op] = map[string][]string{}
-		}
 		escaped := make([]string, len(values))
 		for i, v := range values {
 			escaped[i] = strings.ReplaceAll(v, "${", "${$}{")
 		}
-		out[op][spelling(key)] = escaped
+		s.condition(op, spelling(key), escaped)
 	}
-	if len(out) == 0 {
-		return nil
-	}
-	return out
+	return s.Condition
 }
+
+// fleeting are keys whose values pass with the call: a statement that asked
+// for them would not allow the next call.
+var fleeting = []string{"aws:currenttime", "aws:epochtime", "aws:tokenissuetime", "aws:userid", "sts:rolesessionname", "s3:versionid"}
 
 func (w *workbench) context() Context {
 	if w.r.Context == nil {
