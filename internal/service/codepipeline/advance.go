@@ -339,5 +339,8 @@ func storeOf(d *api.PipelineDeclaration, region string) api.ArtifactStore {
 // artifactKey makes the key of a new artifact. AWS cuts names short so that
 // keys fit into session policies.
 func artifactKey(pipeline, artifact string) string {
-	return pipeline[:min(len(pipeline), 20)] + "/" + artifact[:min(len(artifact), 10)] + "/" + aws.RandomText(7, aws.Alnum)
+	return artifactFolder(pipeline) + "/" + artifact[:min(len(artifact), 10)] + "/" + aws.RandomText(7, aws.Alnum)
 }
+
+// artifactFolder is where all artifacts of a pipeline lie.
+func artifactFolder(pipeline string) string { return pipeline[:min(len(pipeline), 20)] }
