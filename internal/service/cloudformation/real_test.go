@@ -42,6 +42,7 @@ import (
 // realWorld is CloudFormation among the services it makes resources of.
 type realWorld struct {
 	*testing.T
+	s    *Service
 	door *checkpoint.Checkpoint
 	mu   sync.Mutex
 	log  []*call.Entry
@@ -75,7 +76,8 @@ func newRealWorld(t *testing.T, db *state.DB) *realWorld {
 	w.door.Serve("codecommit", codecommit.New(db, store, w.door, jobs).Operations())
 	w.door.Serve("events", bus.Operations())
 	w.door.Serve("codepipeline", codepipeline.New(db, w.door, jobs, codepipeline.Options{Log: quiet}).Operations())
-	w.door.Serve("cloudformation", New(db, jobs, w.door, master.For("cloudformation"), Options{Hold: 30 * time.Second}).Operations())
+	w.s = New(db, jobs, w.door, master.For("cloudformation"), Options{Hold: 30 * time.Second})
+	w.door.Serve("cloudformation", w.s.Operations())
 	must[iam.Account](t)(people.CreateAccount(t.Context(), "main", account))
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

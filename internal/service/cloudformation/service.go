@@ -49,7 +49,7 @@ type Service struct {
 	log   *slog.Logger
 	now   func() time.Time
 	hold  time.Duration
-	buses keyed
+	locks keyed
 	seq   atomic.Int64
 }
 

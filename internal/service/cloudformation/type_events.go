@@ -261,7 +261,7 @@ func (q *request) putStatement(ctx context.Context, p eventBusPolicyProperties) 
 	}
 	// A statement of its own form goes into the policy as it stands. Two
 	// stacks that do so at the same time take turns.
-	defer q.s.buses.lock(strings.Join([]string{q.Stack.Account, q.Stack.Region, p.EventBusName}, "/"))()
+	defer q.s.locks.lock(strings.Join([]string{"events", q.Stack.Account, q.Stack.Region, p.EventBusName}, "/"))()
 	bus, err := q.events().DescribeEventBus(ctx, &evapi.DescribeEventBusInput{Name: p.EventBusName})
 	if err != nil {
 		return err

@@ -37,6 +37,10 @@ func (key) create(ctx context.Context, q *request) error {
 	if err := q.read(&p); err != nil {
 		return err
 	}
+	if q.Resumed {
+		// Two resources that look for their lost keys must not find the same.
+		defer q.s.locks.lock("kms/" + q.Stack.Account + "/" + q.Stack.Region)()
+	}
 	k, err := q.createKey(ctx, p)
 	if err != nil {
 		return err
@@ -75,8 +79,8 @@ func (q *request) createKey(ctx context.Context, p keyProperties) (*kmsapi.KeyMe
 }
 
 // lostKey finds the key that a step made whose process died before it was
-// recorded: younger than the step, of the same description, in nobody's
-// stack.
+// recorded: younger than the step, of the same description and policy, in
+// nobody's stack.
 func (q *request) lostKey(ctx context.Context, p keyProperties) (*kmsapi.KeyMetadata, error) {
 	in := &kmsapi.ListKeysInput{}
 	for {
@@ -97,7 +101,7 @@ func (q *request) lostKey(ctx context.Context, p keyProperties) (*kmsapi.KeyMeta
 			if err != nil {
 				return nil, err
 			}
-			if !taken {
+			if !taken && q.hasPolicy(ctx, k.KeyId, p.KeyPolicy) {
 				return k, nil
 			}
 		}
@@ -106,6 +110,24 @@ func (q *request) lostKey(ctx context.Context, p keyProperties) (*kmsapi.KeyMeta
 		}
 		in.Marker = page.NextMarker
 	}
+}
+
+// hasPolicy reports whether a key has a policy; nil is the default one, which
+// KMS writes itself.
+func (q *request) hasPolicy(ctx context.Context, id string, want *cfn.Node) bool {
+	if want == nil {
+		return true
+	}
+	out, err := q.kms().GetKeyPolicy(ctx, &kmsapi.GetKeyPolicyInput{KeyId: id, PolicyName: "default"})
+	if err != nil {
+		return false
+	}
+	got, err := cfn.ParseValue(out.Policy)
+	if err != nil {
+		return false
+	}
+	asked, err := cfn.ParseValue(document(want))
+	return err == nil && got.Equal(asked)
 }
 
 // keyState brings rotation and the key's being enabled from one state to
