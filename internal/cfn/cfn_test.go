@@ -184,7 +184,9 @@ func TestRefusals(t *testing.T) {
 		{"inactive resource in an output", "Conditions: {C: !Equals [a, b]}\nResources: {A: {Type: T, Condition: C}, B: {Type: T}}\nOutputs: {O: {Value: !Ref A}}", "Template format error: Unresolved resource dependencies [A] in the Outputs block of the template"},
 		{"rule", "Rules: {R: {Assertions: [{Assert: !Not [!Contains [[a, b], a]], AssertDescription: no a}]}}\nResources: {A: {Type: T}}", "Template error: rule R: no a"},
 		{"output of a list", "Resources: {A: {Type: T}}\nOutputs: {O: {Value: [a]}}", "Template format error: Output O is malformed. The Value field of every Outputs member must evaluate to a String."},
-		{"growing text", grow(), "Template error: the values of a template may not exceed 4194304 bytes"},
+		{"growing text", grow(), "Template error: the values of a template may not exceed 16777216 bytes"},
+		{"growing lists", "Mappings: {M: {a: {b: [" + strings.Repeat("x,", 1000) + "x]}}}\n" + res("["+strings.Repeat("!FindInMap [M, a, b],", 1000)+"x]"), "Template error: the values of a template may not exceed 16777216 bytes"},
+		{"many parts", res(`!Split ["x", "` + strings.Repeat("x", 500_000) + `"]`), "Template error: the values of a template may not exceed 16777216 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := message(deploy(tt.body))

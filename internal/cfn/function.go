@@ -101,8 +101,12 @@ func isVariable(s string) bool {
 	return s != "" && s[0] != '.'
 }
 
-// maxText bounds the text one resolution may build.
-const maxText = 4 << 20
+// maxText bounds what one resolution may build: text, and nodes counted as so
+// much text each.
+const (
+	maxText  = 16 << 20
+	nodeText = 64
+)
 
 // resolver resolves values of an instance against resources that exist.
 type resolver struct {
@@ -150,6 +154,24 @@ func (r *resolver) value(n *Node) (*Node, error) {
 func (r *resolver) build(n int) error {
 	if r.built += n + 1; r.built > maxText {
 		return invalid("Template error: the values of a template may not exceed %d bytes", maxText)
+	}
+	return nil
+}
+
+// take counts a value that stands elsewhere and is used here once more.
+func (r *resolver) take(n *Node) error {
+	if err := r.build(len(n.Text) + nodeText); err != nil {
+		return err
+	}
+	for _, item := range n.Items {
+		if err := r.take(item); err != nil {
+			return err
+		}
+	}
+	for _, f := range n.Fields {
+		if err := r.take(f.Value); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -202,7 +224,7 @@ func (r *resolver) function(name string, arg *Node) (*Node, error) {
 	case "Fn::Join":
 		return r.join(v)
 	case "Fn::Split":
-		return split(v)
+		return r.split(v)
 	case "Fn::Base64":
 		if !v.IsScalar() {
 			return nil, invalid("Template error: every Fn::Base64 object must have a String-typed value.")
@@ -238,7 +260,7 @@ func (r *resolver) ref(name string) (*Node, error) {
 	}
 	if p := r.in.parameters[name]; p != nil {
 		v := p.node(env.Parameters[name])
-		return v, r.build(len(env.Parameters[name]))
+		return v, r.take(v)
 	}
 	if err := r.in.mustExist(name); err != nil {
 		return nil, err
@@ -355,7 +377,7 @@ func (r *resolver) findInMap(arg *Node) (*Node, error) {
 	if n == nil {
 		return nil, invalid("Template error: Unable to get mapping for %s::%s::%s", keys[0].Text, keys[1].Text, keys[2].Text)
 	}
-	return n, nil
+	return n, r.take(n)
 }
 
 func (r *resolver) importValue(arg *Node) (*Node, error) {
@@ -400,11 +422,15 @@ func (r *resolver) join(v *Node) (*Node, error) {
 	return Text(strings.Join(parts, v.Items[0].Text)), nil
 }
 
-func split(v *Node) (*Node, error) {
+func (r *resolver) split(v *Node) (*Node, error) {
 	if v.Kind != List || len(v.Items) != 2 || !v.Items[0].IsScalar() || !v.Items[1].IsScalar() || v.Items[0].Text == "" {
 		return nil, shapes["Fn::Split"](Text(""))
 	}
-	return Texts(strings.Split(v.Items[1].Text, v.Items[0].Text)...), nil
+	text, delimiter := v.Items[1].Text, v.Items[0].Text
+	if err := r.build(len(text) + nodeText*strings.Count(text, delimiter)); err != nil {
+		return nil, err
+	}
+	return Texts(strings.Split(text, delimiter)...), nil
 }
 
 func selected(v *Node) (*Node, error) {
