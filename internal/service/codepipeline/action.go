@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	api "github.com/sekisho/sekisho/internal/api/codepipeline"
@@ -94,7 +95,9 @@ type work struct {
 	config  map[string]string // with variables filled in
 	inputs  []api.ArtifactDetail
 	outputs []api.ArtifactDetail
-	session call.Session // see invoker
+
+	mu      sync.Mutex
+	session call.Session // see worn
 	ready   bool
 }
 
@@ -272,33 +275,63 @@ func (s *Service) settle(ctx context.Context, w *work, j *job.Job, status string
 // invoker makes calls to a region as the action does on AWS: in a session of
 // the service role, or of the action's role assumed by it.
 func (w *work) invoker(ctx context.Context, region string) (call.Invoker, error) {
-	if err := w.assume(ctx); err != nil {
+	if _, err := w.worn(ctx); err != nil {
 		return nil, err
 	}
-	session := w.session
-	session.Region = region
-	return w.service.door.As(session), nil
+	return wearer{w, region}, nil
 }
 
-// assume takes the action's roles, once.
-func (w *work) assume(ctx context.Context) error {
-	if w.ready {
-		return nil
+// wearer makes each call in a session that is still good.
+type wearer struct {
+	w      *work
+	region string
+}
+
+// Invoke implements call.Invoker.
+func (i wearer) Invoke(ctx context.Context, service, operation string, in any) (any, error) {
+	session, err := i.w.worn(ctx)
+	if err != nil {
+		return nil, err
 	}
+	session.Region = i.region
+	return i.w.service.door.As(session).Invoke(ctx, service, operation, in)
+}
+
+// renewal is how long before its end a session is replaced: a long deployment
+// outlives the hour that chained sessions last.
+const renewal = 5 * time.Minute
+
+// worn is the session the action works in.
+func (w *work) worn(ctx context.Context) (call.Session, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if end := w.session.Principal.Expires; w.ready && (end.IsZero() || time.Until(end) > renewal) {
+		return w.session, nil
+	}
+	session, err := w.assume(ctx)
+	if err != nil {
+		return call.Session{}, err
+	}
+	w.session, w.ready = session, true
+	return session, nil
+}
+
+// assume takes the action's roles.
+func (w *work) assume(ctx context.Context) (call.Session, error) {
 	base := call.AsService(servicePrincipal, w.pipeline.Region, w.pipeline.arn()).Within(w.execution.Trace, w.execution.ID)
 	base.BaseURL = w.execution.BaseURL
 	session, err := w.service.assume(ctx, base, w.role, time.Now())
 	if err != nil {
-		return refused(err, fmt.Sprintf("CodePipeline is not authorized to perform AssumeRole on role %s", w.role))
+		return session, refused(err, fmt.Sprintf("CodePipeline is not authorized to perform AssumeRole on role %s", w.role))
 	}
-	if w.declared.RoleArn != "" {
-		session, err = w.service.assume(ctx, session, w.declared.RoleArn, time.Now())
-		if err != nil {
-			return refused(err, fmt.Sprintf("%s is not authorized to perform AssumeRole on role %s", w.role, w.declared.RoleArn))
-		}
+	if w.declared.RoleArn == "" {
+		return session, nil
 	}
-	w.session, w.ready = session, true
-	return nil
+	session, err = w.service.assume(ctx, session, w.declared.RoleArn, time.Now())
+	if err != nil {
+		return session, refused(err, fmt.Sprintf("%s is not authorized to perform AssumeRole on role %s", w.role, w.declared.RoleArn))
+	}
+	return session, nil
 }
 
 // refused makes an API's answer the action's failure.
