@@ -226,6 +226,9 @@ func (w *recorder) apply(ctx context.Context, p step, from, to string) error {
 		_, err = w.tx.Exec(ctx, `
 			INSERT INTO codecommit_ref (repository, name, target) VALUES ($1, $2, $3)
 			ON CONFLICT (repository, name) DO UPDATE SET target = excluded.target`, w.repo.ID, p.Ref, to)
+		if err == nil {
+			err = w.arrived(ctx, p.Ref, to, p.Trace)
+		}
 	}
 	if err != nil {
 		return err

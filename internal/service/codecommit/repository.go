@@ -376,6 +376,7 @@ func (s *Service) deleteRepository(ctx context.Context, c *call.Call, in *api.De
 			`DELETE FROM codecommit_repository WHERE id = $1`,
 			`DELETE FROM codecommit_tag WHERE repository = $1`,
 			`DELETE FROM codecommit_ref WHERE repository = $1`,
+			`DELETE FROM codecommit_arrival WHERE repository = $1`,
 			`DELETE FROM codecommit_push WHERE repository = $1`,
 			`DELETE FROM codecommit_push_ref WHERE repository = $1`,
 			`DELETE FROM codecommit_archive WHERE repository = $1`,
