@@ -337,6 +337,9 @@ func (g *Gateway) answer(q *request, err error) *aws.Error {
 func write(w http.ResponseWriter, resp *wire.Response) {
 	h := w.Header()
 	for name, values := range resp.Header {
+		if strings.HasPrefix(name, "X-Amz-Meta-") {
+			name = strings.ToLower(name) // boto3 takes the names of metadata as they are spelled
+		}
 		h[name] = values
 	}
 	h.Set("Server", "sekisho")

@@ -1,0 +1,17 @@
+package gateway
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/sekisho/sekisho/internal/wire"
+)
+
+func TestMetadataNamesStayInLowerCase(t *testing.T) {
+	w := httptest.NewRecorder()
+	write(w, &wire.Response{Status: 200, Header: http.Header{"X-Amz-Meta-Color": {"blue"}, "Etag": {`"x"`}}})
+	if got := w.Header()["x-amz-meta-color"]; len(got) != 1 || got[0] != "blue" || w.Header()["X-Amz-Meta-Color"] != nil {
+		t.Errorf("%v", w.Header())
+	}
+}
