@@ -114,7 +114,7 @@ func (s *Service) createBucket(ctx context.Context, c *call.Call, in *api.Create
 	if err != nil {
 		return nil, err
 	}
-	return &api.CreateBucketOutput{Location: locationOf(c, b), BucketArn: bucketARN(b.Name)}, nil
+	return &api.CreateBucketOutput{Location: locationOf(c, b)}, nil
 }
 
 // createdAgain is the answer for a name that is taken.
@@ -260,7 +260,7 @@ func (s *Service) headBucket(ctx context.Context, c *call.Call, in *api.HeadBuck
 	if err != nil {
 		return nil, err
 	}
-	return &api.HeadBucketOutput{BucketRegion: b.Region, BucketArn: bucketARN(b.Name), AccessPointAlias: new(false)}, nil
+	return &api.HeadBucketOutput{BucketRegion: b.Region, AccessPointAlias: new(false)}, nil
 }
 
 func (s *Service) getBucketLocationNeeds(ctx context.Context, c *call.Call, in *api.GetBucketLocationInput) ([]call.Need, error) {
@@ -325,7 +325,7 @@ func (s *Service) listBuckets(ctx context.Context, c *call.Call, in *api.ListBuc
 }
 
 func bucketEntry(b *bucket, in *api.ListBucketsInput) api.Bucket {
-	e := api.Bucket{Name: b.Name, CreationDate: new(b.Created.Truncate(time.Second)), BucketArn: bucketARN(b.Name)}
+	e := api.Bucket{Name: b.Name, CreationDate: new(b.Created.Truncate(time.Second))}
 	if in.MaxBuckets != nil || in.BucketRegion != "" || in.ContinuationToken != "" || in.Prefix != "" {
 		e.BucketRegion = b.Region // AWS says the region only to those who page
 	}
