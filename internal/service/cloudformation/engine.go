@@ -85,7 +85,37 @@ func (s *Service) work(ctx context.Context, j *job.Job) error {
 	r.op = r.st.Op
 	r.secrets = noEcho(r.op.Target, &r.st.Def)
 	r.session, r.refused = s.wear(ctx, r.op.Session, r.st.RoleARN, r.st.ID)
-	return r.carryOut(ctx)
+	err = r.carryOut(ctx)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, job.ErrLost) && j.Attempt >= j.MaxAttempts {
+		s.log.ErrorContext(ctx, "stack operation given up", "stack", r.st.ID, "status", r.st.Status, "err", err)
+		return r.abandon(ctx)
+	}
+	return err
+}
+
+// abandoned is where a stack ends whose operation our own trouble stops for
+// good.
+var abandoned = map[string]string{
+	"CREATE_IN_PROGRESS":                           "CREATE_FAILED",
+	"ROLLBACK_IN_PROGRESS":                         "ROLLBACK_FAILED",
+	"DELETE_IN_PROGRESS":                           "DELETE_FAILED",
+	"UPDATE_IN_PROGRESS":                           "UPDATE_FAILED",
+	"UPDATE_ROLLBACK_IN_PROGRESS":                  "UPDATE_ROLLBACK_FAILED",
+	"UPDATE_COMPLETE_CLEANUP_IN_PROGRESS":          "UPDATE_COMPLETE",
+	"UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": "UPDATE_ROLLBACK_COMPLETE",
+}
+
+// abandon ends an operation that cannot be carried out, so that its stack can
+// be deleted or tried again.
+func (r *run) abandon(ctx context.Context) error {
+	return r.s.db.Update(ctx, func(tx *state.Tx) error {
+		st, err := r.s.loadStack(ctx, tx, r.st.ID)
+		if err != nil {
+			return err
+		}
+		r.st, r.op = st, st.Op
+		return r.end(ctx, tx, abandoned[st.Status], "Internal Failure")
+	})
 }
 
 // carryOut goes from phase to phase until the operation is over.
@@ -102,7 +132,7 @@ func (r *run) carryOut(ctx context.Context) error {
 		case phaseDelete:
 			err = r.deleteAll(ctx)
 		default:
-			return job.Dead(fmt.Errorf("stack %s: unknown phase %q", r.st.ID, r.op.Phase))
+			return fmt.Errorf("stack %s: unknown phase %q", r.st.ID, r.op.Phase)
 		}
 		if err != nil {
 			return err
@@ -417,8 +447,8 @@ func (r *run) unwound(ctx context.Context, in *cfn.Instance, problem string) err
 // AWS.
 func (r *run) cleanup(ctx context.Context) error {
 	in, err := r.instance(ctx, &r.st.Def)
-	if err != nil {
-		return job.Dead(err)
+	if err != nil { // it was applied a moment ago
+		return fmt.Errorf("stack %s: %w", r.st.ID, err)
 	}
 	back := r.st.Status == "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"
 	var ids []string

@@ -20,7 +20,9 @@ import (
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/cfn"
+	"github.com/sekisho/sekisho/internal/job"
 	"github.com/sekisho/sekisho/internal/servicetest"
+	"github.com/sekisho/sekisho/internal/state"
 )
 
 const (
@@ -37,7 +39,6 @@ type world struct {
 
 	mu     sync.Mutex
 	things map[string]string // physical id to properties
-	log    []string          // what was done, in order
 	fail   map[string]string // "create NAME" and the like to the problem
 	who    []string          // in whose name
 	before func(step string) // called before each step
@@ -91,7 +92,6 @@ func (t things) step(ctx context.Context, q *request, verb, name string) error {
 		problem = "problem"
 		delete(t.w.fail, verb+" "+q.LogicalID)
 	}
-	t.w.log = append(t.w.log, verb+" "+q.LogicalID)
 	t.w.who = append(t.w.who, q.session.Principal.ARN)
 	t.w.mu.Unlock()
 	if before != nil {
@@ -221,14 +221,6 @@ func (w *world) events(name string) []string {
 		lines = append(lines, strings.TrimSpace(e.LogicalResourceId+" "+e.ResourceStatus+" "+e.ResourceStatusReason))
 	}
 	return lines
-}
-
-func (w *world) done() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	log := w.log
-	w.log = nil
-	return log
 }
 
 func (w *world) names() []string {
@@ -492,7 +484,12 @@ func TestUpdateRollbackFails(t *testing.T) {
 		w.want("one", "UPDATE_ROLLBACK_FAILED")
 		_, err := w.client(root).UpdateStack(t.Context(), &api.UpdateStackInput{StackName: "one", TemplateBody: two})
 		wantError(t, err, "ValidationError", "is in UPDATE_ROLLBACK_FAILED state and can not be updated.")
-		w.before, w.fail = nil, map[string]string{}
+		w.before = nil
+		if _, err := w.client(root).ContinueUpdateRollback(t.Context(), &api.ContinueUpdateRollbackInput{StackName: "one"}); err != nil {
+			t.Fatal(err)
+		}
+		w.want("one", "UPDATE_ROLLBACK_FAILED")
+		w.fail = map[string]string{}
 		if _, err := w.client(root).ContinueUpdateRollback(t.Context(), &api.ContinueUpdateRollbackInput{StackName: "one"}); err != nil {
 			t.Fatal(err)
 		}
@@ -500,6 +497,51 @@ func TestUpdateRollbackFails(t *testing.T) {
 		if !strings.Contains(w.things["a"], `"Size":"1"`) {
 			t.Errorf("a = %s", w.things["a"])
 		}
+	})
+}
+
+// An operation that our own trouble stops for good ends in a state from which
+// the stack can be deleted.
+func TestAbandonedOperation(t *testing.T) {
+	each(t, func(w *world) {
+		id := w.create("one", two)
+		for status, want := range abandoned {
+			st := must[*stack](t)(w.s.stackByID(t.Context(), id))
+			st.Status, st.Op = status, &operation{ID: aws.NewUUID(), Kind: "update", Phase: "nonsense"}
+			err := w.DB.Update(t.Context(), func(tx *state.Tx) error {
+				if err := w.s.saveStack(t.Context(), tx, st); err != nil {
+					return err
+				}
+				return job.Enqueue(t.Context(), tx, job.New{Kind: jobKind, Key: id, Payload: payload{id, st.Op.ID}, MaxAttempts: 1})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st = must[*stack](t)(w.s.await(t.Context(), id)); st.Status != want || st.Reason != "Internal Failure" {
+				t.Errorf("%s became %s (%s), want %s", status, st.Status, st.Reason, want)
+			}
+		}
+		st := must[*stack](t)(w.s.stackByID(t.Context(), id))
+		st.Status = "CREATE_FAILED"
+		if err := w.DB.Update(t.Context(), func(tx *state.Tx) error { return w.s.saveStack(t.Context(), tx, st) }); err != nil {
+			t.Fatal(err)
+		}
+		w.delete("one")
+		w.want(id, "DELETE_COMPLETE")
+		wantLines(t, w.names(), nil)
+	})
+}
+
+func TestSkippedRollback(t *testing.T) {
+	each(t, func(w *world) {
+		w.create("one", two)
+		w.fail = map[string]string{"update B": "problem"}
+		w.update("one", replaceIn(two, "Word: !Ref Word", "Word: other"))
+		w.want("one", "UPDATE_ROLLBACK_FAILED") // B cannot be turned back either
+		if _, err := w.client(root).ContinueUpdateRollback(t.Context(), &api.ContinueUpdateRollbackInput{StackName: "one", ResourcesToSkip: []string{"B"}}); err != nil {
+			t.Fatal(err)
+		}
+		w.want("one", "UPDATE_ROLLBACK_COMPLETE")
 	})
 }
 
@@ -533,12 +575,12 @@ func TestCancelUpdateStack(t *testing.T) {
 	each(t, func(w *world) {
 		w.create("one", two)
 		w.s.hold = 50 * time.Millisecond
-		reached, go_on := make(chan bool), make(chan bool)
+		reached, proceed := make(chan bool), make(chan bool)
 		w.before = func(step string) {
 			if step == "update A" {
 				w.before = nil
 				close(reached)
-				<-go_on
+				<-proceed
 			}
 		}
 		w.update("one", replaceIn(two, "Default: 1", "Default: 2", "Word: !Ref Word", "Word: other"))
@@ -551,7 +593,7 @@ func TestCancelUpdateStack(t *testing.T) {
 		if _, err := c.CancelUpdateStack(t.Context(), &api.CancelUpdateStackInput{StackName: "one"}); err != nil {
 			t.Fatal(err)
 		}
-		close(go_on)
+		close(proceed)
 		id := w.describe("one").StackId
 		if st, err := w.s.await(t.Context(), id); err != nil || st.Status != "UPDATE_ROLLBACK_COMPLETE" {
 			t.Fatalf("%v %v", st.Status, err)
