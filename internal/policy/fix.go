@@ -10,10 +10,14 @@ import (
 // Fixes returns the smallest changes that together turn a refusal into an
 // Allow: statements to add and where, or Denies to narrow. Each is tried by
 // evaluating again with it applied; nil means that none was found, or that d
-// is no refusal.
+// is no refusal. Where a policy that cannot be changed stands in the way, that
+// is the one answer.
 func Fixes(set *Set, r *Request, d Decision) []Fix {
 	if set == nil {
 		set = nobody
+	}
+	if s := r.Policy; s != nil && s.Fixed && slices.Contains(d.Silent, s.Kind) {
+		return []Fix{{Kind: s.Kind, Name: s.Name, On: s.On, Fixed: true}}
 	}
 	w := workbench{set: *set, r: *r}
 	var fixes []Fix
@@ -82,14 +86,14 @@ func (w *workbench) toAdd(silent []Kind) []Kind {
 type draft struct {
 	Effect    string
 	Principal map[string]string              `json:",omitempty"`
-	Action    string                         `json:",omitempty"`
+	Action    actions                        `json:",omitempty"`
 	Resource  string                         `json:",omitempty"`
 	Condition map[string]map[string][]string `json:",omitempty"`
 }
 
 // add puts the smallest Allow into a policy of a kind.
 func (w *workbench) add(kind Kind) (Fix, bool) {
-	s := draft{Effect: "Allow", Action: w.r.Action, Resource: escapeWildcards(w.r.Resource)}
+	s := draft{Effect: "Allow", Action: actions{w.r.Action}, Resource: escapeWildcards(w.r.Resource)}
 	f := Fix{Kind: kind}
 	switch kind {
 	case Resource, Trust, Key, RCP:

@@ -38,6 +38,9 @@ type Source struct {
 	// On is the ARN of what the policy is attached to.
 	On  string
 	Doc *Document
+	// Fixed says that nobody can change it, such as the policy of an AWS
+	// managed key.
+	Fixed bool
 }
 
 // Set is what speaks for a caller, whatever it calls.
@@ -146,4 +149,7 @@ type Fix struct {
 	Statement json.RawMessage `json:",omitempty"`
 	// Remove is the Deny that stands in the way.
 	Remove *Match `json:",omitempty"`
+	// Fixed says that the policy cannot be changed, so that something else
+	// has to take the place of what it stands on.
+	Fixed bool `json:",omitempty"`
 }

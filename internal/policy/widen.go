@@ -3,9 +3,67 @@ package policy
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 )
+
+// actions are written as one text where there is one.
+type actions []string
+
+func (a actions) MarshalJSON() ([]byte, error) {
+	if len(a) == 1 {
+		return json.Marshal(a[0])
+	}
+	return json.Marshal([]string(a))
+}
+
+func (a *actions) UnmarshalJSON(text []byte) error {
+	var one string
+	if json.Unmarshal(text, &one) == nil {
+		*a = actions{one}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]string)(a))
+}
+
+// Merge joins fixes of several refusals: repeats are left out, and statements
+// for the same policy that differ in their actions alone become one.
+func Merge(fixes []Fix) []Fix {
+	var out []Fix
+	for _, f := range fixes {
+		if !slices.ContainsFunc(out, func(g Fix) bool { return reflect.DeepEqual(f, g) }) && !join(out, f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// join adds the actions of f to the statement that is like it.
+func join(to []Fix, f Fix) bool {
+	var add draft
+	if len(f.Statement) == 0 || json.Unmarshal(f.Statement, &add) != nil {
+		return false
+	}
+	for i, g := range to {
+		var s draft
+		if g.Kind != f.Kind || g.Name != f.Name || g.On != f.On || json.Unmarshal(g.Statement, &s) != nil {
+			continue
+		}
+		all := s.Action
+		for _, a := range add.Action {
+			if !slices.Contains(all, a) {
+				all = append(all, a)
+			}
+		}
+		if s.Action = add.Action; reflect.DeepEqual(s, add) {
+			s.Action = all
+			to[i].Statement = s.text()
+			return true
+		}
+	}
+	return false
+}
 
 // Escape writes a text such that, as the Resource of a policy, it means itself
 // and nothing else: an object's key may hold wildcards.

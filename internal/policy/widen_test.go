@@ -74,3 +74,44 @@ func TestFixesAreGoodForTheNextCall(t *testing.T) {
 		t.Errorf("got %s\nwant %s", fixes[0].Statement, want)
 	}
 }
+
+func TestMerge(t *testing.T) {
+	statement := func(action, resource string) json.RawMessage {
+		return json.RawMessage(`{"Effect":"Allow","Action":` + action + `,"Resource":"` + resource + `"}`)
+	}
+	in := []Fix{
+		{Kind: Identity, On: "r", Statement: statement(`"s3:PutObject"`, "b/*")},
+		{Kind: Identity, On: "r", Statement: statement(`"s3:PutObject"`, "b/*")},
+		{Kind: Resource, On: "b", Statement: statement(`"s3:PutObject"`, "b/*")},
+		{Kind: Identity, On: "r", Statement: statement(`"s3:PutObjectAcl"`, "b/*")},
+		{Kind: Identity, On: "r", Statement: statement(`"s3:PutObject"`, "c/*")},
+		{Kind: Identity, On: "r", Statement: statement(`"s3:PutObjectAcl"`, "b/*")},
+		{Kind: Identity, On: "r", Remove: &Match{Kind: Identity, Statement: 1}},
+		{Kind: Identity, On: "r", Remove: &Match{Kind: Identity, Statement: 1}},
+		{Kind: Identity, On: "r", Remove: &Match{Kind: Identity, Statement: 2}},
+	}
+	want := []Fix{
+		{Kind: Identity, On: "r", Statement: statement(`["s3:PutObject","s3:PutObjectAcl"]`, "b/*")},
+		in[2], in[4], in[6], in[8],
+	}
+	got, _ := json.Marshal(Merge(in))
+	if w, _ := json.Marshal(want); string(got) != string(w) {
+		t.Errorf("got  %s\nwant %s", got, w)
+	}
+}
+
+func TestAPolicyThatCannotBeChanged(t *testing.T) {
+	const key = "arn:aws:kms:us-east-1:222222222222:key/k"
+	doc, err := Parse(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"StringEquals":{"kms:CallerAccount":"222222222222"}}}}`, Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Request{
+		Principal: caller(alice), Action: "kms:Decrypt", Resource: key, Owner: "222222222222",
+		Context: Keys{"kms:calleraccount": {"111111111111"}}, Policy: &Source{Kind: Key, Name: "default", On: key, Doc: doc, Fixed: true},
+	}
+	fixes := Fixes(nil, r, Evaluate(nil, r))
+	if len(fixes) != 1 || !fixes[0].Fixed || fixes[0].On != key || fixes[0].Statement != nil {
+		t.Errorf("got %+v", fixes)
+	}
+}

@@ -157,7 +157,7 @@ func (t *target) need(c *call.Call, action string, more policy.Keys) call.Need {
 	n := call.Need{Action: action, Resource: t.keyARN(), Owner: t.account, Keys: t.keys(more), Refuse: refuse}
 	switch {
 	case t.key != nil:
-		n.Policy = &policy.Source{Kind: policy.Key, Name: "default", On: t.keyARN(), Doc: t.doc}
+		n.Policy = &policy.Source{Kind: policy.Key, Name: "default", On: t.keyARN(), Doc: t.doc, Fixed: t.key.Manager == managerAWS}
 	case t.account != c.Account():
 		n.Policy = &policy.Source{Kind: policy.Key, Name: "default", On: t.keyARN()}
 	}
