@@ -282,9 +282,13 @@ func (s *Service) getBucketLocation(ctx context.Context, c *call.Call, in *api.G
 	return &api.GetBucketLocationOutput{LocationConstraint: b.Region}, nil
 }
 
+// listBucketsNeeds asks on all buckets: policies write that as "*" or as
+// "arn:aws:s3:::*", and both allow it on AWS.
 func (s *Service) listBucketsNeeds(ctx context.Context, c *call.Call, in *api.ListBucketsInput) ([]call.Need, error) {
-	return []call.Need{{Action: "s3:ListAllMyBuckets", Resource: "*", Refuse: refuse}}, nil
+	return []call.Need{{Action: "s3:ListAllMyBuckets", Resource: allBuckets, Refuse: refuse}}, nil
 }
+
+var allBuckets = bucketARN("*")
 
 const maxBuckets = 10000
 
@@ -303,8 +307,8 @@ func (s *Service) listBuckets(ctx context.Context, c *call.Call, in *api.ListBuc
 	var rows []bucket
 	err = s.db.View(ctx, func(tx *state.Tx) (err error) {
 		rows, err = state.List[bucket](ctx, tx, `SELECT `+bucketColumns+` FROM s3_bucket
-			WHERE account = $1 AND name >= $2 AND ($3 = '' OR region = $3) ORDER BY name`,
-			c.Account(), max(from, in.Prefix), in.BucketRegion)
+			WHERE account = $1 AND name >= $2 AND ($3 = '' OR region = $3) ORDER BY name LIMIT $4`,
+			c.Account(), max(from, in.Prefix), in.BucketRegion, limit+1)
 		return err
 	})
 	if err != nil {

@@ -712,68 +712,92 @@ func (s *Service) listMultipartUploads(ctx context.Context, c *call.Call, in *ap
 	if limit == 0 || !storable(in.Prefix+in.Delimiter+in.KeyMarker+in.UploadIdMarker) {
 		return out, nil
 	}
-	var rows []upload
-	err = s.db.View(ctx, func(tx *state.Tx) (err error) {
-		rows, err = uploadsAfter(ctx, tx, b.Name, in)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	page := &uploadPage{
+		out: out, prefix: in.Prefix, delimiter: in.Delimiter, code: code, limit: limit, owner: owner(b.Account),
+		skip: startAfter(in.KeyMarker, in.Prefix, in.Delimiter).skip,
 	}
-	showUploads(out, rows, in, code, limit, owner(b.Account))
+	from, id := uploadsFrom(in)
+	for more := true; more; {
+		var rows []upload
+		err = s.db.View(ctx, func(tx *state.Tx) (err error) {
+			rows, err = state.List[upload](ctx, tx, `SELECT `+uploadColumns+` FROM s3_upload
+				WHERE bucket = $1 AND (key, id) > ($2, $3) ORDER BY key, id LIMIT $4`, b.Name, from, id, listBatch)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if more = page.add(rows) && len(rows) == listBatch; more {
+			from, id = rows[len(rows)-1].Key, rows[len(rows)-1].ID
+		}
+	}
+	page.finish()
 	return out, nil
 }
 
-// uploadsAfter reads the uploads of a bucket that come after the markers. An
-// upload id counts only together with a key.
-func uploadsAfter(ctx context.Context, tx *state.Tx, bucket string, in *api.ListMultipartUploadsInput) ([]upload, error) {
-	from, id := in.KeyMarker, in.UploadIdMarker
+// uploadsFrom is the key and upload id after which a listing begins. An upload
+// id counts only together with a key.
+func uploadsFrom(in *api.ListMultipartUploadsInput) (key, id string) {
 	switch {
-	case from == "":
-		from, id = in.Prefix, ""
-	case id == "":
-		from = startAfter(from, in.Prefix, in.Delimiter).key
+	case in.KeyMarker < in.Prefix:
+		return in.Prefix, ""
+	case in.UploadIdMarker != "":
+		return in.KeyMarker, in.UploadIdMarker
 	}
-	if from < in.Prefix {
-		from, id = in.Prefix, ""
-	}
-	return state.List[upload](ctx, tx, `SELECT `+uploadColumns+` FROM s3_upload
-		WHERE bucket = $1 AND (key, id) > ($2, $3) ORDER BY key, id`, bucket, from, id)
+	return startAfter(in.KeyMarker, in.Prefix, in.Delimiter).key, ""
 }
 
-func showUploads(out *api.ListMultipartUploadsOutput, rows []upload, in *api.ListMultipartUploadsInput, code func(string) string, limit int64, ownerID string) {
-	var prefixes []string
-	skip := startAfter(in.KeyMarker, in.Prefix, in.Delimiter).skip
+// uploadPage fills a page of a listing of uploads.
+type uploadPage struct {
+	out               *api.ListMultipartUploadsOutput
+	prefix, delimiter string
+	skip              string // the common prefix that the page before ended with
+	code              func(string) string
+	limit             int64
+	owner             string
+	prefixes          []string
+}
+
+// add takes uploads in order; it reports whether it wants more.
+func (p *uploadPage) add(rows []upload) bool {
 	for i := range rows {
 		u := &rows[i]
-		if !strings.HasPrefix(u.Key, in.Prefix) {
-			break
+		if !strings.HasPrefix(u.Key, p.prefix) {
+			return false
 		}
-		shared, folded := commonPrefix(u.Key, in.Prefix, in.Delimiter)
-		if folded && (shared == skip || len(prefixes) > 0 && prefixes[len(prefixes)-1] == shared) {
+		shared, folded := commonPrefix(u.Key, p.prefix, p.delimiter)
+		if folded && (shared == p.skip || len(p.prefixes) > 0 && p.prefixes[len(p.prefixes)-1] == shared) {
 			continue
 		}
-		if int64(len(out.Uploads)+len(prefixes)) == limit {
-			out.IsTruncated = new(true)
-			break
+		if int64(len(p.out.Uploads)+len(p.prefixes)) == p.limit {
+			p.out.IsTruncated = new(true)
+			return false
 		}
 		if folded {
-			prefixes = append(prefixes, shared)
-			out.NextKeyMarker, out.NextUploadIdMarker = code(shared), ""
+			p.prefixes = append(p.prefixes, shared)
+			p.out.NextKeyMarker, p.out.NextUploadIdMarker = p.code(shared), ""
 			continue
 		}
-		out.NextKeyMarker, out.NextUploadIdMarker = code(u.Key), u.ID
-		entry := api.MultipartUpload{
-			Key: code(u.Key), UploadId: u.ID, Initiated: &u.Initiated, StorageClass: u.StorageClass,
-			Owner: &api.Owner{ID: ownerID}, Initiator: initiator(u), ChecksumAlgorithm: u.ChecksumAlgorithm,
-		}
-		if u.ChecksumAlgorithm != "" {
-			entry.ChecksumType = u.ChecksumType
-		}
-		out.Uploads = append(out.Uploads, entry)
+		p.out.NextKeyMarker, p.out.NextUploadIdMarker = p.code(u.Key), u.ID
+		p.out.Uploads = append(p.out.Uploads, u.shown(p.code, p.owner))
 	}
-	out.CommonPrefixes = shownPrefixes(prefixes, code)
-	if !*out.IsTruncated {
-		out.NextKeyMarker, out.NextUploadIdMarker = "", ""
+	return true
+}
+
+func (p *uploadPage) finish() {
+	p.out.CommonPrefixes = shownPrefixes(p.prefixes, p.code)
+	if !*p.out.IsTruncated {
+		p.out.NextKeyMarker, p.out.NextUploadIdMarker = "", ""
 	}
+}
+
+func (u *upload) shown(code func(string) string, ownerID string) api.MultipartUpload {
+	entry := api.MultipartUpload{
+		Key: code(u.Key), UploadId: u.ID, Initiated: &u.Initiated, StorageClass: u.StorageClass,
+		Owner: &api.Owner{ID: ownerID}, Initiator: initiator(u), ChecksumAlgorithm: u.ChecksumAlgorithm,
+	}
+	if u.ChecksumAlgorithm != "" {
+		entry.ChecksumType = u.ChecksumType
+	}
+	return entry
 }

@@ -119,7 +119,7 @@ func refuse(c *call.Call, n call.Need, d policy.Decision) *aws.Error {
 		return errAccessDenied()
 	}
 	message := "User: " + c.Principal.ARN + " is not authorized to perform: " + n.Action
-	if n.Resource != "*" {
+	if n.Resource != allBuckets {
 		message += ` on resource: "` + n.Resource + `"`
 	}
 	if reason := d.Reason(n.Action); reason != "" {

@@ -23,12 +23,16 @@ const (
 	sweepBatch = 500
 )
 
-// Run has the blob store swept from time to time, until ctx ends.
+// Run has the blob store swept from time to time, until ctx ends. What is due
+// is collected along with it, should the job for that have been given up.
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
 		err := s.db.Update(ctx, func(tx *state.Tx) error {
+			if err := collectAt(ctx, tx, s.now()); err != nil {
+				return err
+			}
 			return job.Enqueue(ctx, tx, job.New{Kind: sweepJob, Key: "all", RunAt: s.now()})
 		})
 		if ctx.Err() != nil {
