@@ -129,13 +129,40 @@ func (e *postgresEngine) close() error {
 }
 
 func (e *postgresEngine) update(ctx context.Context, fn func(*Tx) error) (*Tx, error) {
+	return e.until(ctx, pgx.TxOptions{IsoLevel: pgx.Serializable}, fn)
+}
+
+func (e *postgresEngine) view(ctx context.Context, fn func(*Tx) error) error {
+	_, err := e.until(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
+	return err
+}
+
+// patience is how long a transaction is begun anew while the database is away,
+// as it is when it restarts.
+const patience = 10 * time.Second
+
+// until runs fn in one transaction, and in another one after a conflict, or
+// when the connection broke before the transaction was to be committed.
+func (e *postgresEngine) until(ctx context.Context, o pgx.TxOptions, fn func(*Tx) error) (*Tx, error) {
+	conflicts, began := 0, time.Now()
 	for try := 1; ; try++ {
-		tx, err := e.once(ctx, pgx.TxOptions{IsoLevel: pgx.Serializable}, fn)
-		if err == nil || try == maxTries || !conflict(err) {
-			return tx, err
+		tx, err := e.once(ctx, o, fn)
+		switch {
+		case err == nil:
+			return tx, nil
+		case errors.As(err, new(brokenOff)):
+			if time.Since(began) > patience {
+				return nil, err
+			}
+		case conflict(err):
+			if conflicts++; conflicts == maxTries {
+				return nil, err
+			}
+		default:
+			return nil, err
 		}
 		// Full jitter: whoever collided comes back at different times.
-		limit := min(time.Millisecond<<try, 100*time.Millisecond)
+		limit := min(time.Millisecond<<min(try, 10), 100*time.Millisecond)
 		select {
 		case <-time.After(rand.N(limit)):
 		case <-ctx.Done():
@@ -144,19 +171,25 @@ func (e *postgresEngine) update(ctx context.Context, fn func(*Tx) error) (*Tx, e
 	}
 }
 
-func (e *postgresEngine) view(ctx context.Context, fn func(*Tx) error) error {
-	_, err := e.once(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, fn)
-	return err
-}
+// brokenOff is the end of a transaction whose connection broke, or never came
+// to be, before it was to be committed: nothing of it has taken place.
+type brokenOff struct{ error }
+
+func (b brokenOff) Unwrap() error { return b.error }
 
 // once runs fn in one transaction. A panic rolls it back and goes on.
 func (e *postgresEngine) once(ctx context.Context, o pgx.TxOptions, fn func(*Tx) error) (*Tx, error) {
-	ptx, err := e.pool.BeginTx(ctx, o)
+	c, err := e.pool.Acquire(ctx)
 	if err != nil {
 		if strings.Contains(err.Error(), "closed pool") {
-			err = ErrClosed
+			return nil, ErrClosed
 		}
-		return nil, err
+		return nil, broken(ctx, err, true)
+	}
+	defer c.Release()
+	ptx, err := c.BeginTx(ctx, o)
+	if err != nil {
+		return nil, broken(ctx, err, c.Conn().IsClosed())
 	}
 	committed := false
 	defer func() {
@@ -166,8 +199,8 @@ func (e *postgresEngine) once(ctx context.Context, o pgx.TxOptions, fn func(*Tx)
 	}()
 	tx := &Tx{conn: postgresConn{ptx}}
 	if err := tx.run(fn); err != nil {
-		if tx.failed != nil && conflict(tx.failed) {
-			return nil, tx.failed // whatever fn made of it
+		if tx.failed != nil && (conflict(tx.failed) || c.Conn().IsClosed()) {
+			err = broken(ctx, tx.failed, c.Conn().IsClosed()) // whatever fn made of it
 		}
 		return nil, err
 	}
@@ -176,6 +209,15 @@ func (e *postgresEngine) once(ctx context.Context, o pgx.TxOptions, fn func(*Tx)
 	}
 	committed = true
 	return tx, nil
+}
+
+// broken marks an error of a connection that is gone, unless it went because
+// the caller did.
+func broken(ctx context.Context, err error, gone bool) error {
+	if gone && ctx.Err() == nil {
+		return brokenOff{err}
+	}
+	return err
 }
 
 type postgresConn struct{ tx pgx.Tx }

@@ -443,3 +443,76 @@ func each(b *testing.B, run func(b *testing.B, db *state.DB)) {
 		b.Run("postgres", func(b *testing.B) { run(b, statetest.Open(b, url, things())) })
 	}
 }
+
+// A database that cuts its connections, as one does that restarts, costs time
+// and nothing else: transactions begin anew.
+func TestCutConnections(t *testing.T) {
+	statetest.EachURL(t, func(t *testing.T, url string) {
+		if !strings.HasPrefix(url, "postgres") {
+			t.Skip("SQLite has no connections to cut")
+		}
+		ctx, name := t.Context(), fmt.Sprintf("cut-%d", os.Getpid())
+		db := statetest.Open(t, url+"&application_name="+name, things())
+		cutter := statetest.Open(t, url, things())
+		if err := db.Update(ctx, func(tx *state.Tx) error { return insert(ctx, tx, "counter") }); err != nil {
+			t.Fatal(err)
+		}
+		var acknowledged, uncertain atomic.Int64
+		done := make(chan bool)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-done:
+						return
+					default:
+					}
+					cut := false
+					err := db.Update(ctx, func(tx *state.Tx) error {
+						n, err := state.Get[int](ctx, tx, `SELECT n FROM things_thing WHERE name = 'counter'`)
+						if err != nil {
+							return err
+						}
+						// Only a connection that breaks in COMMIT leaves doubt.
+						_, err = tx.Exec(ctx, `UPDATE things_thing SET n = $1 WHERE name = 'counter'`, n+1)
+						cut = err == nil
+						return err
+					})
+					switch {
+					case err == nil:
+						acknowledged.Add(1)
+					case cut:
+						uncertain.Add(1)
+					default:
+						t.Errorf("a transaction was lost: %v", err)
+					}
+				}
+			})
+		}
+		for range 8 {
+			time.Sleep(30 * time.Millisecond)
+			err := cutter.View(ctx, func(tx *state.Tx) error {
+				_, err := state.List[int](ctx, tx, `
+					SELECT CASE WHEN pg_terminate_backend(pid) THEN 1 ELSE 0 END FROM pg_stat_activity WHERE application_name = $1`, name)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		close(done)
+		wg.Wait()
+		var n int64
+		err := db.View(ctx, func(tx *state.Tx) (err error) {
+			n, err = state.Get[int64](ctx, tx, `SELECT n FROM things_thing WHERE name = 'counter'`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if low, high := acknowledged.Load(), acknowledged.Load()+uncertain.Load(); n < low || n > high || low == 0 {
+			t.Errorf("counter = %d, want %d to %d", n, low, high)
+		}
+	})
+}
