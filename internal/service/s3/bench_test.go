@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	kmsapi "github.com/sekisho/sekisho/internal/api/kms"
 	api "github.com/sekisho/sekisho/internal/api/s3"
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/blob"
@@ -46,9 +45,15 @@ func (i *openInvoker) Invoke(ctx context.Context, service, operation string, in 
 
 var benchTime = state.Time(1_800_000_000_000)
 
-// benchmarkS3 runs the service on a database and blobs on disk.
+// benchmarkS3 is a service on disk with a bucket.
 func benchmarkS3(b *testing.B) api.Client {
-	dir := b.TempDir()
+	_, c := onDisk(b, b.TempDir())
+	must[*api.CreateBucketOutput](b)(c.CreateBucket(b.Context(), &api.CreateBucketInput{Bucket: "bench"}))
+	return c
+}
+
+// onDisk runs the service on a database and blobs on disk.
+func onDisk(b testing.TB, dir string) (*Service, api.Client) {
 	db, err := state.Open(b.Context(), filepath.Join(dir, "state.db"), Schema(), job.Schema())
 	if err != nil {
 		b.Fatal(err)
@@ -65,17 +70,12 @@ func benchmarkS3(b *testing.B) api.Client {
 	door := &openDoor{map[string]call.Operation{}}
 	k := newFakeKMS()
 	door.operations["kms GenerateDataKey"] = call.PublicOp("GenerateDataKey", "a benchmark", k.generate)
-	door.operations["kms Decrypt"] = call.PublicOp("Decrypt", "a benchmark", func(ctx context.Context, c *call.Call, in *kmsapi.DecryptInput) (*kmsapi.DecryptOutput, error) {
-		k.calls = k.calls[:0]
-		return k.decrypt(ctx, c, in)
-	})
+	door.operations["kms Decrypt"] = call.PublicOp("Decrypt", "a benchmark", k.decrypt)
 	s := New(db, blobs, box, door, nil, job.NewQueue(db, job.Options{}))
 	for _, op := range s.Operations() {
 		door.operations["s3 "+op.Name] = op
 	}
-	c := api.Client{Invoker: door.As(call.Session{Principal: aws.RootPrincipal("111111111111"), Region: "us-east-1"})}
-	must[*api.CreateBucketOutput](b)(c.CreateBucket(b.Context(), &api.CreateBucketInput{Bucket: "bench"}))
-	return c
+	return s, api.Client{Invoker: door.As(call.Session{Principal: aws.RootPrincipal("111111111111"), Region: "us-east-1"})}
 }
 
 var benchSizes = []struct {

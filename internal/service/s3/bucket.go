@@ -114,7 +114,7 @@ func (s *Service) createBucket(ctx context.Context, c *call.Call, in *api.Create
 	if err != nil {
 		return nil, err
 	}
-	return &api.CreateBucketOutput{Location: locationOf(c, b)}, nil
+	return &api.CreateBucketOutput{Location: locationOf(b)}, nil
 }
 
 // createdAgain is the answer for a name that is taken.
@@ -204,8 +204,8 @@ func newBucket(c *call.Call, in *api.CreateBucketInput, region string) (*bucket,
 }
 
 // locationOf is the Location header of CreateBucket.
-func locationOf(c *call.Call, b *bucket) string {
-	if c.Region == b.Region || c.Region == "" {
+func locationOf(b *bucket) string {
+	if b.Region == legacyRegion {
 		return "/" + b.Name
 	}
 	return "http://" + b.Name + ".s3.amazonaws.com/"

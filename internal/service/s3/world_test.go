@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	kmsapi "github.com/sekisho/sekisho/internal/api/kms"
@@ -87,6 +88,7 @@ func TestScripts(t *testing.T) {
 // It is asked and judged like the real one.
 type fakeKMS struct {
 	box   *seal.Box
+	mu    sync.Mutex
 	calls []string // operation, key and context
 }
 
@@ -164,6 +166,8 @@ func bound(arn string, kmsContext map[string]string) []byte {
 }
 
 func (k *fakeKMS) note(operation, arn string, c *call.Call, kmsContext map[string]string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.calls = append(k.calls, operation+" "+arn+" "+kmsContext["aws:s3:arn"]+" "+strings.Join(c.Via, ","))
 }
 
