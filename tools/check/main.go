@@ -6,9 +6,9 @@
 //	go run ./tools/check -fast    without the race detector and the slow tests
 //
 // It needs Go and git. PostgreSQL is taken from SEKISHO_TEST_POSTGRES (the URL
-// of a server on which tests may make schemas), or started from the machine's
-// installation, which on Debian is installed when it is missing and the caller
-// may.
+// of a server on which tests may make schemas and databases), or started from
+// the machine's installation. On Debian, PostgreSQL and Python's pip (for AWS's
+// service models) are installed when they are missing and the caller may.
 package main
 
 import (
@@ -67,7 +67,7 @@ func run(fast bool) error {
 		{"format", format},
 		{"vet", func() error { return both("vet", "./...") }},
 		{"lint", lint},
-		{"generated code", func() error { return command(".", "go", "run", "./internal/api/gen", "-check") }},
+		{"generated code", generated},
 		{"tests", func() error { return command(".", "go", append(test, "./...")...) }},
 		{"tests with real clients", func() error { return command("e2e", "go", "test", "-timeout=30m", "./...") }},
 	} {

@@ -42,15 +42,11 @@ func postgresBin() (string, error) {
 	if bin := findPostgres(); bin != "" {
 		return bin, nil
 	}
-	if apt, err := exec.LookPath("apt-get"); err == nil && os.Geteuid() == 0 {
-		fmt.Println("== PostgreSQL is missing; installing it")
-		os.Setenv("DEBIAN_FRONTEND", "noninteractive")
-		if err := errors.Join(command(".", apt, "update", "-q"), command(".", apt, "install", "-y", "-q", "--no-install-recommends", "postgresql")); err != nil {
-			return "", err
-		}
-		if bin := findPostgres(); bin != "" {
-			return bin, nil
-		}
+	if err := install("postgresql"); err != nil {
+		return "", err
+	}
+	if bin := findPostgres(); bin != "" {
+		return bin, nil
 	}
 	return "", errors.New("the tests need PostgreSQL: install it (on Debian: apt-get install postgresql), or name a server with SEKISHO_TEST_POSTGRES")
 }

@@ -19,7 +19,7 @@ const (
 	maxArchive     = 64 << 20
 	maxCode        = 256 << 20
 	filesPerCommit = 100
-	bytesPerCommit = 16 << 20
+	bytesPerCommit = 6 << 20
 )
 
 // repository is AWS::CodeCommit::Repository. Its physical id is the
@@ -145,10 +145,10 @@ func unzip(b []byte) ([]ccapi.PutFileEntry, error) {
 		room -= int64(len(content))
 		mode := "NORMAL"
 		switch {
+		case !f.Mode().IsRegular(): // a link's own mode has all bits set
+			mode = "SYMLINK"
 		case f.Mode()&0o111 != 0:
 			mode = "EXECUTABLE"
-		case !f.Mode().IsRegular():
-			mode = "SYMLINK"
 		}
 		files = append(files, ccapi.PutFileEntry{FilePath: path.Clean(f.Name), FileMode: mode, FileContent: content})
 	}
