@@ -14,8 +14,10 @@ import (
 	"strings"
 
 	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/explain"
 	"github.com/sekisho/sekisho/internal/seal"
+	"github.com/sekisho/sekisho/internal/service/events"
 )
 
 // The operator's interface: accounts, which no account can create, and
@@ -45,25 +47,67 @@ func (s *Server) CreateAccount(ctx context.Context, a Account) (Account, error) 
 	return Account{Name: made.Name, ID: made.ID}, s.writeCredentials(ctx)
 }
 
-// Explain tells the whole story of a pipeline execution, by its id: every call
-// that led to it and that it made.
-func (s *Server) Explain(ctx context.Context, executionID string) (*explain.Story, error) {
-	steps, err := s.trail.Story(ctx, executionID)
+// Explain tells the whole story of a pipeline execution, of a request, or of
+// a commit that was pushed, by its id: every call that led to it and that
+// followed from it, and what became of the events between them.
+func (s *Server) Explain(ctx context.Context, id string) (*explain.Story, error) {
+	r := explain.Record{ID: id, Accounts: map[string]string{}, Reach: map[string][]string{}}
+	var err error
+	if r.Calls, err = s.recorded(ctx, id); err != nil {
+		return nil, err
+	}
+	if len(r.Calls) == 0 {
+		return nil, aws.Errorf("NotFound", "no pipeline execution, request or pushed commit %s is recorded", id).WithStatus(http.StatusNotFound)
+	}
+	for _, e := range r.Calls {
+		if e.Call.Scope == "" || e.Call.SourceARN == "" || r.Reach[e.Call.Scope] != nil {
+			continue
+		}
+		if r.Reach[e.Call.Scope], err = s.pipelines.Reach(ctx, e.Call.SourceARN); err != nil {
+			return nil, err
+		}
+	}
+	deliveries, err := s.events.Deliveries(ctx, r.Calls[0].Call.Trace)
 	if err != nil {
 		return nil, err
 	}
-	if len(steps) == 0 {
-		return nil, fmt.Errorf("no call of a pipeline execution %s is recorded", executionID)
+	for _, d := range deliveries {
+		r.Deliveries = append(r.Deliveries, explain.Delivery{
+			Time: d.Created, Event: d.DetailType, Rule: d.RuleARN, Target: d.TargetARN, State: d.State, Error: deliveryError(d),
+		})
 	}
 	accounts, err := s.Accounts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]string{}
 	for _, a := range accounts {
-		names[a.ID] = a.Name
+		r.Accounts[a.ID] = a.Name
 	}
-	return explain.New(executionID, steps, names), nil
+	return explain.Tell(r), nil
+}
+
+func deliveryError(d events.Delivery) string {
+	if d.ErrorCode == "" {
+		return d.ErrorMessage
+	}
+	return d.ErrorCode + ": " + d.ErrorMessage
+}
+
+// recorded returns the calls of an execution, of a trace, or of the push that
+// brought a commit.
+func (s *Server) recorded(ctx context.Context, id string) ([]*call.Entry, error) {
+	calls, err := s.trail.Story(ctx, id)
+	if err != nil || len(calls) > 0 || id == "" {
+		return calls, err
+	}
+	trace, err := s.commit.Trace(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if trace == "" {
+		trace = id
+	}
+	return s.trail.Trace(ctx, trace, "")
 }
 
 // writeCredentials replaces the credentials file: one profile per account.
@@ -115,8 +159,8 @@ func (s *Server) admin() (http.Handler, error) {
 		made, err := s.CreateAccount(r.Context(), in)
 		answer(w, made, err)
 	})
-	mux.HandleFunc("GET /_sekisho/admin/explain/{execution}", func(w http.ResponseWriter, r *http.Request) {
-		story, err := s.Explain(r.Context(), r.PathValue("execution"))
+	mux.HandleFunc("GET /_sekisho/admin/explain/{id}", func(w http.ResponseWriter, r *http.Request) {
+		story, err := s.Explain(r.Context(), r.PathValue("id"))
 		answer(w, story, err)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -132,10 +176,14 @@ func (s *Server) admin() (http.Handler, error) {
 func answer(w http.ResponseWriter, v any, err error) {
 	if err != nil {
 		status := http.StatusInternalServerError
-		if _, ok := errors.AsType[*aws.Error](err); ok {
-			status = http.StatusBadRequest
+		text := err.Error()
+		if e, ok := errors.AsType[*aws.Error](err); ok {
+			status, text = http.StatusBadRequest, e.Message
+			if e.Status != 0 {
+				status = e.Status
+			}
 		}
-		http.Error(w, err.Error(), status)
+		http.Error(w, text, status)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

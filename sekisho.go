@@ -44,15 +44,16 @@ type Server struct {
 	authority *gateway.Authority
 	http      *http.Server
 
-	db      *state.DB
-	git     *git.Store
-	jobs    *job.Queue
-	door    *checkpoint.Checkpoint
-	iam     *iam.Service
-	trail   *cloudtrail.Service
-	events  *events.Service
-	commit  *codecommit.Service
-	buckets *s3.Service
+	db        *state.DB
+	git       *git.Store
+	jobs      *job.Queue
+	door      *checkpoint.Checkpoint
+	iam       *iam.Service
+	trail     *cloudtrail.Service
+	events    *events.Service
+	commit    *codecommit.Service
+	pipelines *codepipeline.Service
+	buckets   *s3.Service
 }
 
 // New builds every part of a server and joins them. It listens when it
@@ -141,6 +142,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.door = checkpoint.New(s.iam, s.trail, checkpoint.Options{Log: s.log, Now: now, BaseURL: s.URL(), Parameters: wire.Redact})
 	s.events = events.New(s.db, s.door, s.jobs, events.Options{Now: now})
 	s.commit = codecommit.New(s.db, s.git, s.door, s.jobs)
+	s.pipelines = codepipeline.New(s.db, s.door, s.jobs, codepipeline.Options{Log: s.log})
 	s.buckets = s3.New(s.db, blobs, master.For("s3"), s.door, s.iam, s.jobs)
 
 	s.door.Serve("iam", s.iam.Operations())
@@ -149,7 +151,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.door.Serve("s3", s.buckets.Operations())
 	s.door.Serve("codecommit", s.commit.Operations())
 	s.door.Serve("events", s.events.Operations())
-	s.door.Serve("codepipeline", codepipeline.New(s.db, s.door, s.jobs, codepipeline.Options{Log: s.log}).Operations())
+	s.door.Serve("codepipeline", s.pipelines.Operations())
 	s.door.Serve("cloudformation", cloudformation.New(s.db, s.jobs, s.door, master.For("cloudformation"), cloudformation.Options{Log: s.log, Now: now}).Operations())
 	s.door.Serve("cloudtrail", s.trail.Operations())
 

@@ -141,13 +141,10 @@ func (d *demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	refused := story.Refusals()
-	if len(refused) == 0 {
+	if len(story.Refusals()) == 0 {
 		return errors.New("nothing was refused, although a permission is missing")
 	}
-	for _, step := range refused {
-		writeRefusal(d.out, step)
-	}
+	writeTrouble(d.out, story)
 	return nil
 }
 
@@ -157,9 +154,12 @@ func (d *demo) say(format string, args ...any) {
 	lipgloss.Fprintln(d.out, "   "+fmt.Sprintf(format, args...))
 }
 
-// line says what happened when, since the demonstration began.
-func (d *demo) line(format string, args ...any) {
-	lipgloss.Fprintln(d.out, faint.Render(fmt.Sprintf("%7.3f s  ", time.Since(d.began).Seconds()))+fmt.Sprintf(format, args...))
+// line says what happened now.
+func (d *demo) line(format string, args ...any) { d.lineAt(time.Now(), format, args...) }
+
+// lineAt says what happened when, since the demonstration began.
+func (d *demo) lineAt(t time.Time, format string, args ...any) {
+	lipgloss.Fprintln(d.out, faint.Render(fmt.Sprintf("%7.3f s  ", t.Sub(d.began).Seconds()))+fmt.Sprintf(format, args...))
 }
 
 // connect makes a client for the root user of each account.
@@ -361,8 +361,7 @@ func (d *demo) follow(ctx context.Context, execution string, shown map[string]bo
 		if step.Outcome != explain.Allowed {
 			mark = bad.Render("✗")
 		}
-		d.line("%s %-10s %s  %s  %s", mark, account(step.Who), name.Render(who(step.Who)), step.Did,
-			faint.Render(strings.ReplaceAll(resources(step), "\n", ", ")))
+		d.lineAt(step.Time, "%s %s  %s  %s", mark, name.Render(oneLine(who(step.Who))), step.Did, faint.Render(strings.Join(about(step), ", ")))
 	}
 }
 
@@ -424,7 +423,7 @@ func (d *demo) usage() {
 	d.say("aws codepipeline get-pipeline-state --name %s", d.params.Project)
 	d.say("aws s3 ls --recursive s3://%s/", d.bucket)
 	d.say("git -C %s log --oneline        (the repository the demo pushed)", d.work.dir)
-	d.say("sekisho explain EXECUTION-ID --data %s", d.data)
+	d.say("sekisho explain ID --data %s        (an execution, or a commit)", d.data)
 }
 
 // wait asks every few milliseconds until the answer is yes.

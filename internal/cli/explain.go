@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -10,12 +11,14 @@ import (
 
 func explainCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "explain EXECUTION-ID",
-		Short: "Tell who did what by whose leave in a pipeline execution, and why it was refused",
-		Long: `Explain tells the whole story of one pipeline execution: the push or call that
-started it, the events that carried it, and every call of its actions, each
-with the role that made it and the statement of the policy that let it. For a
-refusal it says which policy to change, and the statement to add.`,
+		Use:   "explain ID",
+		Short: "Tell who did what by whose leave, from a push to its delivery, and why it was refused",
+		Long: `Explain tells the whole story of a pipeline execution, of a pushed commit (seven
+or more digits of its id will do) or of a request, by its id: the push or call
+that began it, the events that carried it, and every call of the pipeline's
+actions, each with the role that made it and the statement of the policy that
+let it. For a refusal it says which policy to change, and the statement to add.
+A push that started nothing is asked for by its commit.`,
 		Args: cobra.ExactArgs(1),
 	}
 	data := dataFlag(c)
@@ -26,7 +29,7 @@ refusal it says which policy to change, and the statement to add.`,
 			return err
 		}
 		var story explain.Story
-		if err := a.get(c.Context(), "explain/"+args[0], &story); err != nil {
+		if err := a.get(c.Context(), "explain/"+url.PathEscape(args[0]), &story); err != nil {
 			return err
 		}
 		if *asJSON {

@@ -15,11 +15,48 @@ import (
 	"github.com/sekisho/sekisho/internal/policy"
 )
 
+// Record is what a story is told from.
+type Record struct {
+	// ID is what somebody asked about: a pipeline execution, a request or a
+	// commit.
+	ID string
+	// Calls are in order of time.
+	Calls []*call.Entry
+	// Deliveries say what became of the events of the calls.
+	Deliveries []Delivery
+	// Accounts are names by account id.
+	Accounts map[string]string
+	// Reach are the objects that a pipeline's runs read and write, as patterns
+	// of a policy's Resource, by execution. A fix for one object is widened to
+	// them, so that it is good for the next run too.
+	Reach map[string][]string
+}
+
 // Story is everything that one cause led to, in order of time.
 type Story struct {
-	// Execution is the pipeline execution the story is about.
-	Execution string
-	Steps     []Step
+	// ID is what the story was asked for by.
+	ID string
+	// Executions are the pipeline executions that it tells of.
+	Executions []string `json:",omitempty"`
+	Steps      []Step
+	Deliveries []Delivery `json:",omitempty"`
+	// Repair is what turns all refusals of the story, each change once.
+	Repair []Fix `json:",omitempty"`
+}
+
+// Delivery says what became of one event for one target of a rule.
+type Delivery struct {
+	Time time.Time
+	// Event is the event's detail-type.
+	Event string
+	// Rule and Target are ARNs, From and To what a person calls them.
+	Rule, Target string
+	From, To     string
+	// State is PENDING, DELIVERED, FAILED or SKIPPED.
+	State string
+	// Error is the last failure in the target's own words, or why there was
+	// nothing to deliver.
+	Error string `json:",omitempty"`
 }
 
 // Outcome of a step or of a question to the checkpoint.
@@ -41,6 +78,8 @@ type Step struct {
 	Outcome string
 	// Error is the answer of a refused or failed call.
 	Error string `json:",omitempty"`
+	// Advice says what to do about a failure that no policy mends.
+	Advice string `json:",omitempty"`
 	// Asked are the permissions the call needed.
 	Asked []Question
 }
@@ -65,7 +104,9 @@ type Who struct {
 type Question struct {
 	Action   string
 	Resource string
-	Outcome  string
+	// What is what a person calls the resource.
+	What    string
+	Outcome string
 	// Because says which statements decided, in words.
 	Because []string `json:",omitempty"`
 	// Silent are the kinds of policy that had to allow and did not.
@@ -85,34 +126,80 @@ type Fix struct {
 	Policy string `json:",omitempty"`
 	// Add is the statement to add.
 	Add json.RawMessage `json:",omitempty"`
-	// Narrow names the Deny that stands in the way.
-	Narrow string `json:",omitempty"`
+	// Narrow names the Deny that stands in the way, Remove says the same to
+	// programs.
+	Narrow string  `json:",omitempty"`
+	Remove *Remove `json:",omitempty"`
+	// Advice says what to do where a policy cannot be changed.
+	Advice string `json:",omitempty"`
 }
 
-// New tells the story of the entries, which are in order of time. accounts are
-// names by account id.
-func New(execution string, entries []*call.Entry, accounts map[string]string) *Story {
-	s := &Story{Execution: execution}
-	t := teller{accounts}
-	for _, e := range entries {
-		s.Steps = append(s.Steps, t.step(e))
+// Remove is the place of a statement in a policy.
+type Remove struct {
+	Statement int    // index
+	Sid       string `json:",omitempty"`
+}
+
+// Tell tells the story of a record.
+func Tell(r Record) *Story {
+	s := &Story{ID: r.ID, Steps: []Step{}}
+	t := teller{accounts: r.Accounts}
+	var repair []policy.Fix
+	for _, e := range r.Calls {
+		t.reach = r.Reach[e.Call.Scope]
+		if id := e.Call.Scope; id != "" && !slices.Contains(s.Executions, id) {
+			s.Executions = append(s.Executions, id)
+		}
+		step := t.step(e)
+		if step.Outcome == Refused {
+			for _, j := range e.Judgements {
+				repair = append(repair, t.widen(j.Fixes)...)
+			}
+		}
+		s.Steps = append(s.Steps, step)
+	}
+	for _, f := range policy.Merge(repair) {
+		s.Repair = append(s.Repair, t.fix(f))
+	}
+	for _, d := range r.Deliveries {
+		d.From, d.To = t.thing(d.Rule), t.thing(d.Target)
+		s.Deliveries = append(s.Deliveries, d)
 	}
 	return s
 }
 
 // Refusals returns the steps that were refused.
-func (s *Story) Refusals() []Step {
-	var refused []Step
+func (s *Story) Refusals() []Step { return s.with(Refused) }
+
+// Failures returns the steps that were allowed and failed.
+func (s *Story) Failures() []Step { return s.with(Failed) }
+
+func (s *Story) with(outcome string) []Step {
+	var list []Step
 	for _, step := range s.Steps {
-		if step.Outcome == Refused {
-			refused = append(refused, step)
+		if step.Outcome == outcome {
+			list = append(list, step)
 		}
 	}
-	return refused
+	return list
+}
+
+// Lost returns the deliveries of events that came to nothing.
+func (s *Story) Lost() []Delivery {
+	var lost []Delivery
+	for _, d := range s.Deliveries {
+		if d.State == "FAILED" || d.State == "SKIPPED" {
+			lost = append(lost, d)
+		}
+	}
+	return lost
 }
 
 // teller puts things into words.
-type teller struct{ accounts map[string]string }
+type teller struct {
+	accounts map[string]string
+	reach    []string // of the execution at hand
+}
 
 func (t teller) step(e *call.Entry) Step {
 	c := e.Call
@@ -128,10 +215,38 @@ func (t teller) step(e *call.Entry) Step {
 	}
 	s.Error = e.Error.Error()
 	s.Outcome = Failed
-	if n := len(s.Asked); n > 0 && s.Asked[n-1].Outcome == Refused {
+	if slices.ContainsFunc(s.Asked, func(q Question) bool { return q.Outcome == Refused }) {
 		s.Outcome = Refused
+		return s
 	}
+	s.Advice = advice(c.Service, e.Error)
 	return s
+}
+
+// advice is what to do about a failure that is none of policies.
+func advice(service string, e *aws.Error) string {
+	switch service + " " + e.Code {
+	case "kms DisabledException":
+		return "enable the key: kms:EnableKey"
+	case "kms KMSInvalidStateException":
+		if strings.Contains(e.Message, "pending deletion") {
+			return "cancel the key's deletion and enable it: kms:CancelKeyDeletion, kms:EnableKey"
+		}
+	case "codecommit BranchDoesNotExistException":
+		return "push the branch, or name another one"
+	case "s3 NoSuchBucket":
+		return "create the bucket, or name another one"
+	}
+	return ""
+}
+
+// widen makes fixes good for the next run.
+func (t teller) widen(fixes []policy.Fix) []policy.Fix {
+	out := make([]policy.Fix, len(fixes))
+	for i, f := range fixes {
+		out[i] = f.Widen(t.reach)
+	}
+	return out
 }
 
 // did names an operation. A forwarded event is what AWS calls PutEvents.
@@ -151,7 +266,7 @@ func (t teller) who(c *call.Call) Who {
 }
 
 func (t teller) question(j call.Judgement) Question {
-	q := Question{Action: j.Action, Resource: j.Resource, Outcome: Refused}
+	q := Question{Action: j.Action, Resource: j.Resource, What: t.object(j.Resource), Outcome: Refused}
 	if j.Decision.Effect == policy.Allow {
 		q.Outcome = Allowed
 	}
@@ -161,7 +276,7 @@ func (t teller) question(j call.Judgement) Question {
 	for _, k := range j.Decision.Silent {
 		q.Silent = append(q.Silent, k.String())
 	}
-	for _, f := range j.Fixes {
+	for _, f := range t.widen(j.Fixes) {
 		q.Fixes = append(q.Fixes, t.fix(f))
 	}
 	return q
@@ -231,8 +346,22 @@ func (t teller) thing(arn string) string {
 		name = "key " + rest
 	case a.Service == "events" && kind == "event-bus":
 		name = "bus " + rest
+	case a.Service == "events" && kind == "rule":
+		name = "rule " + rest
+	case a.Service == "codecommit":
+		name = "repository " + a.Resource
+	case a.Service == "codepipeline":
+		name = "pipeline " + a.Resource
 	}
 	return name + " (" + t.account(arn) + ")"
+}
+
+// object is thing, with the keys of S3's objects.
+func (t teller) object(arn string) string {
+	if a, ok := aws.ParseARN(arn); ok && a.Service == "s3" {
+		return "s3://" + a.Resource
+	}
+	return t.thing(arn)
 }
 
 // account names the account in an ARN.
@@ -252,12 +381,15 @@ func (t teller) account(arn string) string {
 
 func (t teller) fix(f policy.Fix) Fix {
 	out := Fix{Kind: f.Kind.String(), On: f.On, Policy: f.Name, Add: f.Statement}
-	if f.Remove != nil {
-		out.Narrow = t.match(*f.Remove)
-		out.Where = t.policy(f.Remove.Kind, f.Remove.Name, f.Remove.On)
-		return out
-	}
 	switch {
+	case f.Remove != nil:
+		out.Narrow = t.match(*f.Remove)
+		out.Remove = &Remove{Statement: f.Remove.Statement, Sid: f.Remove.Sid}
+		out.Where = t.policy(f.Remove.Kind, f.Remove.Name, f.Remove.On)
+	case f.Fixed:
+		out.Where = t.policy(f.Kind, f.Name, f.On)
+		out.Advice = "AWS manages it, and nobody can change it: it serves its own account only. Use a customer managed key; " +
+			"for a pipeline's artifacts, name one by its ARN as the encryptionKey of the artifact store"
 	case f.Kind == policy.Identity && f.Name == "":
 		out.Where = "a policy on " + t.thing(f.On)
 	default:

@@ -1,0 +1,111 @@
+package explain
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
+)
+
+const (
+	bucket = "arn:aws:s3:::artifacts"
+	object = bucket + "/shop/Commit/p1gldZf"
+	role   = "arn:aws:iam::111111111111:role/shop-source"
+)
+
+var names = map[string]string{"111111111111": "repository", "222222222222": "pipeline"}
+
+// entry is a call of the action role in an execution.
+func entry(service, operation string, failed *aws.Error, judged ...call.Judgement) *call.Entry {
+	return &call.Entry{
+		Call: &call.Call{
+			ID: "r", Trace: "t", Scope: "x", Service: service, Operation: operation, Time: time.Unix(1, 0),
+			Principal: aws.Principal{Kind: aws.Session, ARN: "arn:aws:sts::111111111111:assumed-role/shop-source/1", Account: "111111111111", RoleARN: role},
+		},
+		Judgements: judged, Error: failed,
+	}
+}
+
+// refused is a judgement that went against the caller, and its fix.
+func refused(action, resource string, kind policy.Kind, on string) call.Judgement {
+	return call.Judgement{
+		Action: action, Resource: resource, Decision: policy.Decision{Silent: []policy.Kind{kind}},
+		Fixes: []policy.Fix{{Kind: kind, On: on, Statement: json.RawMessage(`{"Effect":"Allow","Action":"` + action + `","Resource":"` + resource + `"}`)}},
+	}
+}
+
+func allowed(action, resource string) call.Judgement {
+	return call.Judgement{Action: action, Resource: resource, Decision: policy.Decision{
+		Effect: policy.Allow, Because: []policy.Match{{Kind: policy.Identity, Name: "source", On: role, Sid: "WriteArtifacts"}},
+	}}
+}
+
+func TestRepairIsGoodForTheNextRun(t *testing.T) {
+	denied := aws.Errorf("AccessDenied", "Access Denied")
+	s := Tell(Record{
+		ID: "x", Accounts: names, Reach: map[string][]string{"x": {bucket + "/shop/*"}},
+		Calls: []*call.Entry{
+			entry("s3", "PutObject", denied, refused("s3:PutObject", object, policy.Resource, bucket), refused("s3:PutObjectAcl", object, policy.Resource, bucket)),
+			entry("s3", "PutObject", denied, refused("s3:PutObject", object, policy.Resource, bucket), allowed("s3:PutObjectAcl", object)),
+		},
+	})
+	want := []Fix{{
+		Where: "the bucket policy of bucket artifacts", Kind: "resource", On: bucket,
+		Add: json.RawMessage(`{"Effect":"Allow","Action":["s3:PutObject","s3:PutObjectAcl"],"Resource":"arn:aws:s3:::artifacts/shop/*"}`),
+	}}
+	if diff := cmp.Diff(want, s.Repair); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if n := len(s.Refusals()); n != 2 {
+		t.Errorf("%d steps are refused, want both: one missing permission is enough", n)
+	}
+	if diff := cmp.Diff([]string{"x"}, s.Executions); diff != "" {
+		t.Errorf("executions (-want +got)\n%s", diff)
+	}
+}
+
+func TestRepairWithoutAStatement(t *testing.T) {
+	deny := call.Judgement{
+		Action: "s3:PutObject", Resource: object,
+		Decision: policy.Decision{Effect: policy.ExplicitDeny},
+		Fixes:    []policy.Fix{{Kind: policy.Identity, Name: "source", On: role, Remove: &policy.Match{Kind: policy.Identity, Name: "source", On: role, Statement: 3, Sid: "No"}}},
+	}
+	const key = "arn:aws:kms:eu-central-1:111111111111:key/k"
+	managed := call.Judgement{
+		Action: "kms:Decrypt", Resource: key, Decision: policy.Decision{Silent: []policy.Kind{policy.Key}},
+		Fixes: []policy.Fix{{Kind: policy.Key, Name: "default", On: key, Fixed: true}},
+	}
+	s := Tell(Record{ID: "x", Accounts: names, Calls: []*call.Entry{
+		entry("s3", "PutObject", aws.Errorf("AccessDenied", "Access Denied"), deny),
+		entry("kms", "Decrypt", aws.Errorf("AccessDeniedException", "no"), managed),
+		entry("kms", "Decrypt", aws.Errorf("DisabledException", "%s is disabled.", key), allowed("kms:Decrypt", key)),
+	}})
+	if len(s.Repair) != 2 {
+		t.Fatalf("repair is %+v", s.Repair)
+	}
+	if f := s.Repair[0]; f.Narrow != `statement "No" of policy source on role shop-source (repository)` || f.Remove == nil || f.Remove.Statement != 3 || f.Add != nil {
+		t.Errorf("the Deny: %+v", f)
+	}
+	if f := s.Repair[1]; f.Advice == "" || f.Add != nil || f.Where != "the key policy of key k (repository)" {
+		t.Errorf("AWS's key: %+v", f)
+	}
+	if failed := s.Failures(); len(failed) != 1 || failed[0].Advice != "enable the key: kms:EnableKey" {
+		t.Errorf("the disabled key: %+v", failed)
+	}
+}
+
+func TestDeliveries(t *testing.T) {
+	s := Tell(Record{ID: "t", Accounts: names, Deliveries: []Delivery{
+		{State: "DELIVERED", Rule: "arn:aws:events:eu-central-1:111111111111:rule/r", Target: "arn:aws:events:eu-central-1:222222222222:event-bus/default"},
+		{State: "FAILED", Rule: "arn:aws:events:eu-central-1:222222222222:rule/s", Target: "arn:aws:codepipeline:eu-central-1:222222222222:shop", Error: "AccessDeniedException: no"},
+	}})
+	lost := s.Lost()
+	if len(lost) != 1 || lost[0].From != "rule s (pipeline)" || lost[0].To != "pipeline shop (pipeline)" {
+		t.Errorf("lost are %+v", lost)
+	}
+}
