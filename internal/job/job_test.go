@@ -331,6 +331,7 @@ func TestLostProcessOfTheSameHome(t *testing.T) {
 		t.Cleanup(func() { close(release) })
 		<-taken
 		<-taken
+		lost.Close() // the old processes are gone, but for handlers that hang
 		o.Home = "a"
 		q := job.NewQueue(statetest.Open(t, url, job.Schema()), o)
 		again := make(chan string, 2)
@@ -395,4 +396,36 @@ func BenchmarkEnqueueToStart(b *testing.B) {
 	if url := statetest.Postgres(b); url != "" {
 		b.Run("postgres", func(b *testing.B) { bench(b, statetest.Open(b, url, job.Schema())) })
 	}
+}
+
+// A queue that stops while it claims carries out only what it has claimed: a
+// job is either done and gone, or left and was not begun.
+func TestStopWhileClaiming(t *testing.T) {
+	statetest.Each(t, func(t *testing.T, db *state.DB) {
+		for i := range 60 {
+			enqueue(t, db, job.New{Kind: "k"})
+			begun := 0
+			q := job.NewQueue(db, quick)
+			q.Handle("k", func(context.Context, *job.Job) error { begun++; return nil })
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Duration(i)*20*time.Microsecond, cancel)
+			if err := q.Run(ctx); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			// Claimed and unknown to the client counts as left: the next process
+			// takes it over.
+			left := count(t, db, "kind = 'k'")
+			if begun+left != 1 {
+				t.Fatalf("round %d: begun %d times, %d left", i, begun, left)
+			}
+			err := db.Update(t.Context(), func(tx *state.Tx) error {
+				_, err := tx.Exec(t.Context(), "DELETE FROM job_job")
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, job.Schema())
 }

@@ -311,7 +311,10 @@ func (q *Queue) claim(ctx context.Context) (jobs []*Job, next time.Time, err err
 		next = state.Time(due)
 		return err
 	})
-	return jobs, next, err
+	if err != nil {
+		return nil, time.Time{}, err // what did not commit was not claimed
+	}
+	return jobs, next, nil
 }
 
 // carryOut runs one job and records how it ended.
