@@ -38,7 +38,7 @@ type world struct {
 
 // deliver starts a server and deploys the templates for one pipeline account,
 // after a first commit.
-func deliver(t *testing.T, args ...string) *world {
+func deliver(t testing.TB, args ...string) *world {
 	t.Helper()
 	return deploy(t, templates.Params{
 		Project: "shop", Region: region,
@@ -47,7 +47,7 @@ func deliver(t *testing.T, args ...string) *world {
 	}, args...)
 }
 
-func deploy(t *testing.T, p templates.Params, args ...string) *world {
+func deploy(t testing.TB, p templates.Params, args ...string) *world {
 	t.Helper()
 	w := &world{server: start(t, args...), params: p, pipelines: map[string]*account{}, outputs: map[string]map[string]string{}}
 	w.repository = w.account("repository")
@@ -396,13 +396,17 @@ type story struct {
 			Action, Resource, Outcome string
 			Fixes                     []fix
 		}
+		Advice string
 	}
+	Deliveries []struct{ State, Error string }
+	Repair     []fix
 }
 
 // fix is one repair that explain names.
 type fix struct {
-	Where, Kind, On, Policy, Narrow string
-	Add                             json.RawMessage
+	Where, Kind, On, Policy, Narrow, Advice string
+	Add                                     json.RawMessage
+	Remove                                  *struct{ Statement int }
 }
 
 func (w *world) story(execution string) story {

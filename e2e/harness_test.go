@@ -72,7 +72,7 @@ func TestMain(m *testing.M) {
 
 // server is one running binary and its data directory.
 type server struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	args []string
 	url  string
@@ -82,7 +82,7 @@ type server struct {
 
 // start runs a server with the accounts repository and pipeline, and more
 // arguments, until the test ends.
-func start(t *testing.T, args ...string) *server {
+func start(t testing.TB, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, dir: filepath.Join(t.TempDir(), "data"), log: &bytes.Buffer{}}
 	s.args = append([]string{"serve", "--data", s.dir,
@@ -229,7 +229,7 @@ func (s *server) environment(profile string) []string {
 
 // sh runs a program and returns what it prints; it fails the test when the
 // program fails.
-func sh(t *testing.T, dir string, env []string, name string, args ...string) string {
+func sh(t testing.TB, dir string, env []string, name string, args ...string) string {
 	t.Helper()
 	out, err := try(dir, env, name, args...)
 	if err != nil {
@@ -248,7 +248,7 @@ func try(dir string, env []string, name string, args ...string) (string, error) 
 }
 
 // wants fails unless err is an API error of that code.
-func wants(t *testing.T, err error, code string) {
+func wants(t testing.TB, err error, code string) {
 	t.Helper()
 	e, ok := errors.AsType[smithy.APIError](err)
 	if !ok || e.ErrorCode() != code {
@@ -257,7 +257,7 @@ func wants(t *testing.T, err error, code string) {
 }
 
 // eventually asks until the answer is yes.
-func eventually(t *testing.T, what string, within time.Duration, ask func() bool) {
+func eventually(t testing.TB, what string, within time.Duration, ask func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	for !ask() {
@@ -284,7 +284,7 @@ func databases(t *testing.T, test func(t *testing.T, args ...string)) {
 	})
 }
 
-func freshDatabase(t *testing.T, base string) string {
+func freshDatabase(t testing.TB, base string) string {
 	t.Helper()
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, base)
@@ -313,7 +313,7 @@ func freshDatabase(t *testing.T, base string) string {
 }
 
 // read returns an object's content.
-func read(t *testing.T, a *account, bucket, key string) string {
+func read(t testing.TB, a *account, bucket, key string) string {
 	t.Helper()
 	out, err := a.s3.GetObject(context.Background(), &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	if err != nil {
