@@ -177,11 +177,14 @@ func (w *workbench) principal(kind Kind) map[string]string {
 // narrowing returns conditions as narrow as the request, on the keys for
 // which a statement that is about this request failed: who wrote it meant to
 // tell values of these keys apart. For iam:PassRole the service is such a
-// key.
+// key, and for a service the account it acts for: it acts for any.
 func (w *workbench) narrowing(kind Kind) map[string]map[string][]string {
 	keys := w.failedKeys(kind)
 	if kind == Identity && strings.EqualFold(w.r.Action, "iam:PassRole") {
 		keys = append(keys, "iam:passedtoservice")
+	}
+	if w.r.Principal.Kind == aws.Service && !slices.Contains(keys, "aws:sourceaccount") {
+		keys = append(keys, "aws:sourceaccount")
 	}
 	var s draft
 	for _, key := range keys {

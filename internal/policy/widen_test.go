@@ -115,3 +115,18 @@ func TestAPolicyThatCannotBeChanged(t *testing.T) {
 		t.Errorf("got %+v", fixes)
 	}
 }
+
+// A service acts for every account: what lets it in names the account it may
+// act for.
+func TestFixesForServicesNameTheAccount(t *testing.T) {
+	const role = "arn:aws:iam::111111111111:role/T"
+	r := &Request{
+		Principal: caller("events.amazonaws.com"), Action: "sts:AssumeRole", Resource: role, Owner: "111111111111",
+		Policy: &Source{Kind: Trust, On: role}, Context: Keys{"aws:sourceaccount": {"111111111111"}},
+	}
+	fixes := Fixes(nil, r, Evaluate(nil, r))
+	want := `{"Effect":"Allow","Principal":{"Service":"events.amazonaws.com"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"aws:SourceAccount":["111111111111"]}}}`
+	if len(fixes) != 1 || string(fixes[0].Statement) != want {
+		t.Errorf("got %+v, want %s", fixes, want)
+	}
+}
