@@ -2,6 +2,7 @@ package codecommit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -154,7 +155,7 @@ func (a *archive) end(put *s3api.PutObjectOutput, err error) {
 		return
 	}
 	a.ErrorCode, a.ErrorMessage, a.ErrorStatus = e.Code, e.Message, int64(e.Status)
-	a.ErrorRequestID = e.Fields["RequestId"]
+	a.ErrorRequestID = cmp.Or(e.Fields["RequestId"], e.RequestID)
 }
 
 // uploadJob uploads a large archive.

@@ -1,6 +1,7 @@
 package codepipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -393,14 +394,7 @@ func s3Text(e *aws.Error) string {
 		}
 	}
 	return fmt.Sprintf("Amazon S3:%s:%s (Service: Amazon S3; Status Code: %d; Error Code: %s; Request ID: %s; S3 Extended Request ID: %s; Proxy: null)",
-		e.Code, e.Message, status, e.Code, field(e, "RequestId"), field(e, "HostId"))
-}
-
-func field(e *aws.Error, name string) string {
-	if v := e.Fields[name]; v != "" {
-		return v
-	}
-	return "null"
+		e.Code, e.Message, status, e.Code, cmp.Or(e.Fields["RequestId"], e.RequestID, "null"), cmp.Or(e.Fields["HostId"], "null"))
 }
 
 // s3Failure makes an action's failure of an answer of S3 about a bucket; what
