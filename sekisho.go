@@ -144,6 +144,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.commit = codecommit.New(s.db, s.git, s.door, s.jobs)
 	s.pipelines = codepipeline.New(s.db, s.door, s.jobs, codepipeline.Options{Log: s.log})
 	s.buckets = s3.New(s.db, blobs, master.For("s3"), s.door, s.iam, s.jobs)
+	s.buckets.Alone() // the data directory is ours, and the blobs lie in it
 
 	s.door.Serve("iam", s.iam.Operations())
 	s.door.Serve("sts", sts.New(s.iam, master.For("sts/token")).Operations())

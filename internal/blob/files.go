@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Files is a Store in a directory of the file system.
@@ -26,15 +25,13 @@ type Files struct {
 
 const (
 	tempDir = ".tmp"
-	// abandoned is the time without a write after which a temporary file is
-	// taken for one that a process left when it died.
-	abandoned = time.Hour
 	// shardLength is how many characters of an id name its directory.
 	shardLength = 2
 )
 
 // OpenFiles returns the store in a directory, which it creates when there is
-// none. Temporary files that a dead process left are removed.
+// none. The process has the directory to itself: temporary files are what a
+// dead one left, and are removed.
 func OpenFiles(dir string) (*Files, error) {
 	if err := os.MkdirAll(filepath.Join(dir, tempDir), 0o700); err != nil {
 		return nil, err
@@ -43,29 +40,19 @@ func OpenFiles(dir string) (*Files, error) {
 		return nil, err
 	}
 	f := &Files{dir: dir}
-	if err := f.removeAbandoned(time.Now().Add(-abandoned)); err != nil {
+	if err := f.removeTemporaries(); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-func (f *Files) removeAbandoned(before time.Time) error {
+func (f *Files) removeTemporaries() error {
 	entries, err := os.ReadDir(filepath.Join(f.dir, tempDir))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if info.ModTime().After(before) {
-			continue
-		}
-		err = os.Remove(filepath.Join(f.dir, tempDir, e.Name()))
+		err := os.Remove(filepath.Join(f.dir, tempDir, e.Name()))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -33,7 +33,10 @@ type Service struct {
 	// orphanAge is how old a blob without a row must be to be swept: older
 	// than any upload can last between its blob and its row.
 	orphanAge time.Duration
-	now       func() time.Time // for what runs without a call
+	// alone is when this process got the blob store to itself: what is older and
+	// has no row never will have one. Zero: others write there too.
+	alone time.Time
+	now   func() time.Time // for what runs without a call
 }
 
 // New returns the service. box seals the data keys of SSE-S3; door leads to
@@ -47,6 +50,15 @@ func New(db *state.DB, blobs blob.Store, box *seal.Box, door call.Door, principa
 	queue.Handle(sweepJob, s.sweep)
 	return s
 }
+
+// Alone says that no other process writes into the blob store from now on, so
+// that what a killed one left is swept at once. It is called before Run.
+func (s *Service) Alone() {
+	s.alone = s.now().Add(-clockTick)
+}
+
+// clockTick is more than a file's time may be behind the clock.
+const clockTick = 20 * time.Millisecond
 
 // kms returns a client of KMS that calls with the caller's own identity, in
 // the bucket's region.

@@ -131,7 +131,8 @@ func (s *Service) sweep(ctx context.Context, _ *job.Job) error {
 }
 
 func (s *Service) orphan(info blob.Info) bool {
-	return strings.HasPrefix(info.Name, blobArea) && info.Modified.Before(s.now().Add(-s.orphanAge))
+	old := info.Modified.Before(s.now().Add(-s.orphanAge)) || info.Modified.Before(s.alone)
+	return old && strings.HasPrefix(info.Name, blobArea)
 }
 
 func (s *Service) knownBlobs(ctx context.Context, first, last string) (map[string]bool, error) {
