@@ -161,7 +161,7 @@ func (g *Gateway) authenticate(q *request, signed *sigv4.Request, authErr error)
 	}
 	secret, principal, err := g.credentials.Key(q.Context(), signed.AccessKeyID, signed.Token)
 	if err != nil {
-		return unknownKey(err, family, signed.AccessKeyID)
+		return unknownKey(err, family, signed)
 	}
 	if g.credentials.Trusted(signed.AccessKeyID) {
 		signed.Trust()
@@ -190,7 +190,7 @@ func worded(err error, family sigv4.Family) error {
 }
 
 // unknownKey words a refusal of IAM's as the service's family does.
-func unknownKey(err error, family sigv4.Family, keyID string) error {
+func unknownKey(err error, family sigv4.Family, signed *sigv4.Request) error {
 	e, ok := errors.AsType[*aws.Error](err)
 	if !ok {
 		return err
@@ -203,8 +203,10 @@ func unknownKey(err error, family sigv4.Family, keyID string) error {
 		return aws.Errorf("UnrecognizedClientException", "The security token included in the request is invalid.").WithStatus(400)
 	case family == sigv4.S3 && expired:
 		return aws.Errorf("ExpiredToken", "The provided token has expired.").WithStatus(400)
+	case family == sigv4.S3 && signed.Token != "":
+		return aws.Errorf("InvalidToken", "The provided token is malformed or otherwise invalid.").WithStatus(400)
 	case family == sigv4.S3:
-		return aws.Errorf("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.").WithStatus(403).With("AWSAccessKeyId", keyID)
+		return aws.Errorf("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.").WithStatus(403).With("AWSAccessKeyId", signed.AccessKeyID)
 	case expired:
 		return aws.Errorf("ExpiredToken", "The security token included in the request is expired").WithStatus(403)
 	}

@@ -97,6 +97,9 @@ func runServing(ctx context.Context, cmd *exec.Cmd) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if said.blames("protocol error:", "the remote end hung up unexpectedly") {
+		err = ErrProtocol
+	}
 	return fmt.Errorf("git %s: %w: %s", cmd.Args[1], err, said)
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -400,6 +401,12 @@ func (t *tail) Write(p []byte) (int, error) {
 		t.kept = append(t.kept[:0], t.kept[len(t.kept)-most:]...)
 	}
 	return len(p), nil
+}
+
+// blames reports whether git's last words lay the failure at the client's
+// door, in one of these phrases.
+func (t *tail) blames(phrases ...string) bool {
+	return slices.ContainsFunc(phrases, func(p string) bool { return bytes.Contains(t.kept, []byte("fatal: "+p)) })
 }
 
 func (t *tail) String() string { return strings.TrimSpace(string(t.kept)) }
