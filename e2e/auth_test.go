@@ -1,17 +1,10 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
@@ -262,28 +255,3 @@ func TestDevCredentials(t *testing.T) {
 		t.Error("the server does not shout about --dev-credentials")
 	}
 }
-
-// skewed is a transport that sends a request as if signed at another time: it
-// signs with the SDK's own signer.
-func (a *account) post(ctx context.Context, url, target, body string, sign func(*http.Request, []byte) error) (int, string, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader([]byte(body)))
-	if err != nil {
-		return 0, "", err
-	}
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	r.Header.Set("X-Amz-Target", target)
-	if err := sign(r, []byte(body)); err != nil {
-		return 0, "", err
-	}
-	resp, err := a.config.HTTPClient.Do(r)
-	if err != nil {
-		return 0, "", err
-	}
-	defer resp.Body.Close()
-	out, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(out), err
-}
-
-var _ = fmt.Sprint
-var _ = time.Now
-var _ = aws.String
