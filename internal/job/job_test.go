@@ -260,7 +260,7 @@ func TestLostProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := quick
-		o.Lease = time.Second
+		o.Lease = time.Minute // no heartbeat of the first process comes between
 		taken, release, late := make(chan bool), make(chan bool), make(chan error, 1)
 		q := job.NewQueue(first, o)
 		q.Handle("k", func(ctx context.Context, j *job.Job) error {
