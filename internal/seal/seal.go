@@ -19,11 +19,15 @@ import (
 )
 
 // Secret is a value that no format verb, logger or encoder can read.
-type Secret struct{ bytes *[]byte } // a pointer: reflection finds an address
+//
+// Where a Secret stands in an unexported field, fmt may not call its methods
+// and reflects instead, and for a verb that does not fit it follows one
+// pointer. Behind two it finds an address.
+type Secret struct{ bytes **[]byte }
 
 // NewSecret keeps a copy of b.
 func NewSecret(b []byte) Secret {
-	c := append([]byte(nil), b...)
+	c := new(append([]byte(nil), b...))
 	return Secret{&c}
 }
 
@@ -32,7 +36,7 @@ func (s Secret) Reveal() []byte {
 	if s.bytes == nil {
 		return nil
 	}
-	return *s.bytes
+	return **s.bytes
 }
 
 // Format prints a placeholder, whatever the verb.
@@ -43,7 +47,7 @@ func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 
 // Equal compares in constant time. The zero Secret equals nothing.
 func (s Secret) Equal(b []byte) bool {
-	return s.bytes != nil && subtle.ConstantTimeCompare(*s.bytes, b) == 1
+	return s.bytes != nil && subtle.ConstantTimeCompare(**s.bytes, b) == 1
 }
 
 // KeySize is the size in bytes of the master key and of every derived key.
