@@ -261,9 +261,13 @@ func NotImplemented(service, operation string) *aws.Error {
 }
 
 // readOnly tells reading operations by their names, as CloudTrail's readOnly
-// does.
+// does: the use of a key or a role changes neither.
 func readOnly(operation string) bool {
-	for _, verb := range []string{"Get", "List", "Describe", "Head", "Lookup", "BatchGet", "Validate", "Test", "GitPull"} {
+	switch operation {
+	case "AssumeRole", "Decrypt", "Encrypt", "GitPull", "ReEncrypt":
+		return true
+	}
+	for _, verb := range [...]string{"Get", "List", "Describe", "Head", "Lookup", "BatchGet", "Validate", "Test", "GenerateDataKey", "GenerateRandom"} {
 		if strings.HasPrefix(operation, verb) {
 			return true
 		}

@@ -47,6 +47,9 @@ func (f facts) global(name string) (string, bool) {
 	case "aws:principaltype":
 		return principalType(p), principalType(p) != ""
 	case "aws:userid":
+		if p.Kind == aws.Anonymous {
+			return "anonymous", true
+		}
 		return p.ID, p.ID != "" && p.Kind != aws.Service
 	case "aws:username":
 		return p.Name(), p.Kind == aws.User

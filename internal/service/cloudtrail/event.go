@@ -94,7 +94,7 @@ func newEvent(id string, e *call.Entry, account string) event {
 	}
 	if e.Error != nil {
 		out.ErrorCode, out.ErrorMessage = e.Error.Code, e.Error.Message
-	} else if !e.ReadOnly {
+	} else if !e.ReadOnly || c.Operation == "AssumeRole" { // which reads, and yet is shown with whom it made
 		out.ResponseElements = e.Response
 	}
 	for _, arn := range e.Resources {
