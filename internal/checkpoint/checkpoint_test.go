@@ -235,7 +235,7 @@ func TestFailures(t *testing.T) {
 		}, "NoSuchKey", ""},
 		{"trouble", func(context.Context, *call.Call) error { return errors.New("secret detail") }, "InternalFailure", "secret detail"},
 		{"a panic", func(context.Context, *call.Call) error { panic("secret detail") }, "InternalFailure", "secret detail"},
-		{"nil", func(context.Context, *call.Call) error { var m map[string]int; m["x"] = 1; return nil }, "InternalFailure", "nil map"},
+		{"beyond the end", func(_ context.Context, c *call.Call) error { return errors.New(c.Via[len(c.Via)]) }, "InternalFailure", "out of range"},
 		{"gone", func(context.Context, *call.Call) error { return fmt.Errorf("read: %w", context.Canceled) }, "RequestTimeout", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
