@@ -112,6 +112,8 @@ func (s *Server) recorded(ctx context.Context, id string) ([]*call.Entry, error)
 
 // writeCredentials replaces the credentials file: one profile per account.
 func (s *Server) writeCredentials(ctx context.Context) error {
+	s.writing.Lock() // an older list must not be written after a newer one
+	defer s.writing.Unlock()
 	list, err := s.iam.Accounts(ctx)
 	if err != nil {
 		return err
@@ -129,6 +131,7 @@ func (s *Server) announce() error {
 }
 
 // replaceFile writes a file that only its owner can read, whole or not at all.
+// It does not wait for the disk: what it writes is written at every start.
 func replaceFile(name string, content []byte) error {
 	if err := os.WriteFile(name+".new", content, 0o600); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/seal"
 	"github.com/sekisho/sekisho/internal/state"
 )
 
@@ -47,5 +48,5 @@ func homeID(file string) (string, error) {
 		return "", err
 	}
 	id := aws.NewUUID()
-	return id, replaceFile(file, []byte(id+"\n"))
+	return id, seal.WriteFile(file, []byte(id+"\n"), 0o600)
 }

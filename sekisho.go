@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,6 +44,7 @@ type Server struct {
 	listener  net.Listener
 	authority *gateway.Authority
 	http      *http.Server
+	writing   sync.Mutex // held while the credentials file is replaced
 
 	db        *state.DB
 	git       *git.Store

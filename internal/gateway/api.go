@@ -168,15 +168,9 @@ func (g *Gateway) authenticate(q *request, signed *sigv4.Request, authErr error)
 	} else if err := signed.Verify(secret.Reveal(), sigv4.Digest(q.body), g.now()); err != nil {
 		return worded(err, family)
 	}
-	if !aws.IsRegion(signed.Region) && signed.Region != "aws-global" {
-		return aws.Errorf("InvalidSignatureException", "%q is not a region.", signed.Region)
-	}
 	q.signed = signed
 	q.call.Principal = principal
 	q.call.Region = signed.Region
-	if signed.Region == "aws-global" {
-		q.call.Region = "us-east-1"
-	}
 	return nil
 }
 
@@ -243,6 +237,10 @@ func (g *Gateway) decode(q *request) (any, error) {
 // where the operation takes one.
 func (g *Gateway) openS3(q *request, r *wire.Request) error {
 	bucket, key := splitBucket(q.Host, q.URL.EscapedPath())
+	if _, ok := hostBucket(q.Host); ok {
+		// Addresses that S3 makes have the bucket in their path.
+		q.call.BaseURL = strings.Replace(q.call.BaseURL, "://"+q.Host[:len(bucket)+1], "://", 1)
+	}
 	var err error
 	if r.Bucket, err = url.PathUnescape(bucket); err != nil {
 		return aws.Errorf("InvalidURI", "Couldn't parse the specified URI.")

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -28,7 +27,6 @@ import (
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	pem  []byte
 
 	mu     sync.Mutex
 	leaves map[string]*tls.Certificate
@@ -78,11 +76,11 @@ func OpenAuthority(dir string, master *seal.Master) (*Authority, error) {
 	if !key.PublicKey.Equal(cert.PublicKey) {
 		return nil, fmt.Errorf("%s and %s do not belong together: remove both to make new ones", authorityFile, authorityKeyFile)
 	}
-	return newAuthority(cert, key, text), nil
+	return newAuthority(cert, key), nil
 }
 
-func newAuthority(cert *x509.Certificate, key *ecdsa.PrivateKey, text []byte) *Authority {
-	return &Authority{cert: cert, key: key, pem: text, leaves: map[string]*tls.Certificate{}}
+func newAuthority(cert *x509.Certificate, key *ecdsa.PrivateKey) *Authority {
+	return &Authority{cert: cert, key: key, leaves: map[string]*tls.Certificate{}}
 }
 
 func createAuthority(dir string, box *seal.Box) (*Authority, error) {
@@ -115,22 +113,13 @@ func createAuthority(dir string, box *seal.Box) (*Authority, error) {
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	// The certificate first: a key without its certificate would be of no use.
-	if err := writeFile(filepath.Join(dir, authorityFile), text, 0o644); err != nil {
+	if err := seal.WriteFile(filepath.Join(dir, authorityFile), text, 0o644); err != nil {
 		return nil, err
 	}
-	if err := writeFile(filepath.Join(dir, authorityKeyFile), box.Seal(private, nil), 0o600); err != nil {
+	if err := seal.WriteFile(filepath.Join(dir, authorityKeyFile), box.Seal(private, nil), 0o600); err != nil {
 		return nil, err
 	}
-	return newAuthority(cert, key, text), nil
-}
-
-// writeFile replaces a file whole or not at all.
-func writeFile(name string, data []byte, mode os.FileMode) error {
-	tmp := name + ".new"
-	if err := os.WriteFile(tmp, data, mode); err != nil {
-		return err
-	}
-	return os.Rename(tmp, name)
+	return newAuthority(cert, key), nil
 }
 
 func serial() *big.Int {
@@ -139,16 +128,6 @@ func serial() *big.Int {
 		panic(err) // rand.Reader never fails
 	}
 	return n
-}
-
-// PEM returns the authority's certificate, as clients are told to trust it.
-func (a *Authority) PEM() []byte { return bytes.Clone(a.pem) }
-
-// Pool returns a pool that trusts the authority alone.
-func (a *Authority) Pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
 }
 
 // TLS returns the server side's configuration.

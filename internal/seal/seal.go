@@ -99,32 +99,33 @@ func LoadMaster(file string) (*Master, error) {
 func createMaster(file string) (*Master, error) {
 	key := make([]byte, KeySize)
 	rand.Read(key)
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".master-*") // created with mode 0600
-	if err != nil {
-		return nil, err
-	}
-	defer os.Remove(tmp.Name())
-	if _, err := tmp.WriteString(base64.StdEncoding.EncodeToString(key) + "\n"); err != nil {
-		return nil, err
-	}
-	if err := tmp.Sync(); err != nil {
-		return nil, err
-	}
-	if err := tmp.Close(); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(tmp.Name(), file); err != nil {
-		return nil, err
-	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
+	if err := WriteFile(file, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	return NewMaster(key)
+}
+
+// WriteFile replaces a file whole or not at all. It is on disk when WriteFile
+// returns, and nobody whom mode keeps out could read it before.
+func WriteFile(name string, data []byte, mode os.FileMode) error {
+	dir := filepath.Dir(name)
+	f, err := os.CreateTemp(dir, ".new-*") // with mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // For returns the box for one purpose: what one box seals no other opens.

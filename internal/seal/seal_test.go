@@ -170,7 +170,7 @@ func TestMasterIsMadeOnce(t *testing.T) {
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %o", info.Mode().Perm())
 	}
-	if rest, _ := filepath.Glob(filepath.Join(filepath.Dir(file), ".master-*")); len(rest) > 0 {
+	if rest, _ := filepath.Glob(filepath.Join(filepath.Dir(file), ".new-*")); len(rest) > 0 {
 		t.Errorf("left behind: %v", rest)
 	}
 	second, err := LoadMaster(file)
@@ -294,5 +294,31 @@ func TestTampering(t *testing.T) {
 		if _, err := NewBox(make([]byte, n)); err == nil {
 			t.Errorf("a key of %d bytes", n)
 		}
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	for _, tt := range []struct {
+		text string
+		mode os.FileMode
+	}{{"one", 0o600}, {"two", 0o644}, {"", 0o600}} {
+		if err := WriteFile(name, []byte(tt.text), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(name)
+		if err != nil || string(got) != tt.text || info.Mode().Perm() != tt.mode {
+			t.Errorf("%q, %v, mode %o", got, err, info.Mode().Perm())
+		}
+	}
+	if rest, _ := os.ReadDir(filepath.Dir(name)); len(rest) != 1 {
+		t.Errorf("left behind: %v", rest)
+	}
+	if err := WriteFile(filepath.Join(name, "x"), nil, 0o600); err == nil {
+		t.Error("written below a file")
 	}
 }
