@@ -262,11 +262,12 @@ func TestLostProcess(t *testing.T) {
 		o := quick
 		o.Lease = time.Minute // no heartbeat of the first process comes between
 		taken, release, late := make(chan bool), make(chan bool), make(chan error, 1)
+		with := first // what the handler of the lost process records with
 		q := job.NewQueue(first, o)
 		q.Handle("k", func(ctx context.Context, j *job.Job) error {
 			close(taken)
 			<-release
-			err := first.Update(context.Background(), func(tx *state.Tx) error { return j.Finish(context.Background(), tx) })
+			err := with.Update(context.Background(), func(tx *state.Tx) error { return j.Finish(context.Background(), tx) })
 			late <- err
 			return err
 		})
@@ -275,17 +276,19 @@ func TestLostProcess(t *testing.T) {
 		wg.Go(func() { q.Run(ctx) })
 		enqueue(t, first, job.New{Kind: "k", Key: "a", MaxAttempts: 1})
 		<-taken
-		var second *state.DB
-		if first.Shared() {
-			second = statetest.Open(t, url, job.Schema())
-			// The lease is over: what a process does that hangs.
-			first.Update(t.Context(), func(tx *state.Tx) error {
-				_, err := tx.Exec(t.Context(), "UPDATE job_job SET lease = 1")
+		// The process is gone, but for its handler, which hangs.
+		shared := first.Shared()
+		first.Close()
+		second := statetest.Open(t, url, job.Schema())
+		if shared {
+			with = second // its late result reaches the database all the same
+			err := second.Update(t.Context(), func(tx *state.Tx) error {
+				_, err := tx.Exec(t.Context(), "UPDATE job_job SET lease = 1") // the lease is over
 				return err
 			})
-		} else {
-			first.Close() // its handler still hangs
-			second = statetest.Open(t, url, job.Schema())
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 		attempts := make(chan int, 1)
 		q2 := job.NewQueue(second, o)
@@ -306,7 +309,6 @@ func TestLostProcess(t *testing.T) {
 		}
 		cancel()
 		wg.Wait()
-		first.Close()
 	})
 }
 
