@@ -40,6 +40,9 @@ func (s *Server) Accounts(ctx context.Context) ([]Account, error) {
 // CreateAccount makes an account, or finds the one of that name, and writes
 // its root access key to the credentials file.
 func (s *Server) CreateAccount(ctx context.Context, a Account) (Account, error) {
+	if err := a.check(); err != nil {
+		return Account{}, err
+	}
 	made, err := s.iam.CreateAccount(ctx, a.Name, a.ID)
 	if err != nil {
 		return Account{}, err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/sekisho/sekisho/internal/aws"
 )
@@ -46,13 +47,24 @@ type Account struct {
 // ParseAccount reads NAME=ID, or NAME alone.
 func ParseAccount(text string) (Account, error) {
 	name, id, named := strings.Cut(text, "=")
-	if name == "" || strings.ContainsAny(name, " []\t\n") {
-		return Account{}, fmt.Errorf("account %q: want NAME=ID, the name without spaces", text)
+	if named && id == "" {
+		return Account{}, fmt.Errorf("account %q: want NAME=ID, or NAME alone", text)
 	}
-	if named && !aws.IsAccountID(id) {
-		return Account{}, fmt.Errorf("account %q: %q is not an account id, which has twelve digits", text, id)
+	a := Account{Name: name, ID: id}
+	return a, a.check()
+}
+
+// check refuses names that could not stand as a profile in a credentials file,
+// and ids that are none.
+func (a Account) check() error {
+	odd := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("[]=", r) }
+	if a.Name == "" || strings.ContainsFunc(a.Name, odd) {
+		return aws.Errorf("InvalidAccount", "%q cannot name an account: want a word without spaces, brackets and equal signs", a.Name)
 	}
-	return Account{Name: name, ID: id}, nil
+	if a.ID != "" && !aws.IsAccountID(a.ID) {
+		return aws.Errorf("InvalidAccount", "%q is not an account id, which has twelve digits", a.ID)
+	}
+	return nil
 }
 
 // Names of the files in a data directory.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sekisho/sekisho/internal/api"
 	"github.com/sekisho/sekisho/internal/blob"
 	"github.com/sekisho/sekisho/internal/checkpoint"
 	"github.com/sekisho/sekisho/internal/gateway"
@@ -97,6 +98,9 @@ func New(ctx context.Context, config Config) (_ *Server, err error) {
 		return nil, err
 	}
 	for _, a := range config.Accounts {
+		if err := a.check(); err != nil {
+			return nil, err
+		}
 		if _, err := s.iam.CreateAccount(ctx, a.Name, a.ID); err != nil {
 			return nil, err
 		}
@@ -141,7 +145,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.jobs = job.NewQueue(s.db, job.Options{Home: s.home.id, Log: s.log})
 	s.iam = iam.New(s.db, master, iam.Options{DevCredentials: s.config.DevCredentials, Now: now})
 	s.trail = cloudtrail.New(s.db, s.jobs, cloudtrail.Options{Now: now})
-	s.door = checkpoint.New(s.iam, s.trail, checkpoint.Options{Log: s.log, Now: now, BaseURL: s.URL(), Parameters: wire.Redact})
+	s.door = checkpoint.New(s.iam, s.trail, checkpoint.Options{Log: s.log, Now: now, BaseURL: s.URL(), Parameters: wire.Redact, Check: api.Check})
 	s.events = events.New(s.db, s.door, s.jobs, events.Options{Now: now})
 	s.commit = codecommit.New(s.db, s.git, s.door, s.jobs)
 	s.pipelines = codepipeline.New(s.db, s.door, s.jobs, codepipeline.Options{Log: s.log})

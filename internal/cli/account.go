@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sekisho/sekisho"
-	"github.com/sekisho/sekisho/internal/aws"
 )
 
 func accountCommand() *cobra.Command {
@@ -25,9 +24,6 @@ func accountCreateCommand() *cobra.Command {
 	data := dataFlag(c)
 	id := c.Flags().String("id", "", "account id of twelve digits (default: a random one)")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if *id != "" && !aws.IsAccountID(*id) {
-			return fmt.Errorf("%q is not an account id, which has twelve digits", *id)
-		}
 		a, err := connect(*data)
 		if err != nil {
 			return err

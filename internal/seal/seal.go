@@ -76,11 +76,7 @@ const MasterEnv = "SEKISHO_MASTER_KEY"
 // a file, which it creates with mode 0600 when there is none.
 func LoadMaster(file string) (*Master, error) {
 	if text := os.Getenv(MasterEnv); text != "" {
-		key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
-		if err != nil {
-			return nil, fmt.Errorf("%s is not base64: give it the output of: openssl rand -base64 32", MasterEnv)
-		}
-		return NewMaster(key)
+		return parseMaster(MasterEnv, text)
 	}
 	text, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -89,9 +85,14 @@ func LoadMaster(file string) (*Master, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil {
-		return nil, fmt.Errorf("%s does not hold a master key in base64", file)
+	return parseMaster(file, string(text))
+}
+
+// parseMaster reads the text of a master key; place is where it stands.
+func parseMaster(place, text string) (*Master, error) {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if err != nil || len(key) != KeySize {
+		return nil, fmt.Errorf("%s does not hold a master key: %d bytes in base64, such as openssl rand -base64 %d prints", place, KeySize, KeySize)
 	}
 	return NewMaster(key)
 }

@@ -3,7 +3,6 @@ package iam
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	api "github.com/sekisho/sekisho/internal/api/iam"
@@ -40,10 +39,10 @@ const (
 // name. An empty id has one generated, an empty name means the id.
 func (s *Service) CreateAccount(ctx context.Context, name, id string) (Account, error) {
 	if id != "" && !aws.IsAccountID(id) {
-		return Account{}, fmt.Errorf("account id %q is not twelve digits", id)
+		return Account{}, errAccount("account id %q is not twelve digits", id)
 	}
 	if name == "" && id == "" {
-		return Account{}, errors.New("an account needs a name or an id")
+		return Account{}, errAccount("an account needs a name or an id")
 	}
 	var a Account
 	err := s.db.Update(ctx, func(tx *state.Tx) error {
@@ -57,12 +56,17 @@ func (s *Service) CreateAccount(ctx context.Context, name, id string) (Account, 
 	return a, err
 }
 
+// errAccount is an account that cannot be made. AWS has no word for it.
+func errAccount(format string, args ...any) error {
+	return aws.Errorf("InvalidAccount", format, args...).WithStatus(400)
+}
+
 // ensureAccount finds or inserts an account's row.
 func ensureAccount(ctx context.Context, tx *state.Tx, name, id string, now time.Time) (accountRow, error) {
 	if name != "" {
 		switch row, err := state.Get[accountRow](ctx, tx, findAccountByName, name); {
 		case err == nil && id != "" && row.ID != id:
-			return row, fmt.Errorf("account %s has id %s, not %s", name, row.ID, id)
+			return row, errAccount("account %s has id %s, not %s", name, row.ID, id)
 		case !errors.Is(err, state.ErrNotFound):
 			return row, err
 		}
@@ -71,7 +75,7 @@ func ensureAccount(ctx context.Context, tx *state.Tx, name, id string, now time.
 		row, err := state.Get[accountRow](ctx, tx, findAccount, id)
 		if err == nil && name != "" && row.Name != name {
 			if row.Name != row.ID {
-				return row, fmt.Errorf("account %s is named %s, not %s", id, row.Name, name)
+				return row, errAccount("account %s is named %s, not %s", id, row.Name, name)
 			}
 			row.Name = name
 			_, err = tx.Exec(ctx, `UPDATE iam_account SET name = $2 WHERE id = $1`, id, name)
@@ -90,7 +94,7 @@ func ensureAccount(ctx context.Context, tx *state.Tx, name, id string, now time.
 	row := accountRow{ID: id, Name: name, Created: now, Version: 1}
 	n, err := tx.Exec(ctx, insertAccount, id, name, now)
 	if err == nil && n == 0 {
-		return row, fmt.Errorf("account %s could not be made: its id is taken", name)
+		return row, errAccount("account %s could not be made: its id is taken", name)
 	}
 	return row, err
 }
