@@ -28,3 +28,17 @@ var Services = sync.OnceValue(func() map[string]*wire.Service {
 	}
 	return services
 })
+
+// Check holds an input against the constraints of its operation's model; what
+// is in no model has none. The error is an *aws.Error.
+func Check(service, operation string, in any) error {
+	s, ok := Services()[service]
+	if !ok {
+		return nil
+	}
+	op, ok := s.Operation(operation)
+	if !ok {
+		return nil
+	}
+	return op.Check(in)
+}

@@ -40,6 +40,7 @@ type Checkpoint struct {
 	identity   Identity
 	recorder   Recorder
 	parameters func(any) json.RawMessage
+	check      func(service, operation string, in any) error
 	log        *slog.Logger
 	now        func() time.Time
 	baseURL    string
@@ -58,6 +59,10 @@ type Options struct {
 	// Parameters shows an input or output as the record keeps it, without
 	// secrets and bodies; nil records none.
 	Parameters func(any) json.RawMessage
+	// Check holds the input of a call inside the process against the model's
+	// constraints, as decoding has done with one from the network; nil checks
+	// none.
+	Check func(service, operation string, in any) error
 }
 
 // New returns a checkpoint that serves nothing yet.
@@ -66,6 +71,7 @@ func New(identity Identity, recorder Recorder, o Options) *Checkpoint {
 		identity:   identity,
 		recorder:   recorder,
 		parameters: o.Parameters,
+		check:      o.Check,
 		log:        o.Log,
 		now:        o.Now,
 		baseURL:    o.BaseURL,
@@ -135,6 +141,11 @@ func (k *Checkpoint) Has(service, operation string) bool {
 // c.Operation name the operation, in is its input. The error, if any, is an
 // *aws.Error; the entry is stored before Do returns.
 func (k *Checkpoint) Do(ctx context.Context, c *call.Call, in any) (any, error) {
+	return k.do(ctx, c, in, nil)
+}
+
+// do is Do for an input that may still have to be checked.
+func (k *Checkpoint) do(ctx context.Context, c *call.Call, in any, check func(service, operation string, in any) error) (any, error) {
 	op, ok := k.services[c.Service][c.Operation]
 	if !ok {
 		return nil, NotImplemented(c.Service, c.Operation)
@@ -146,7 +157,7 @@ func (k *Checkpoint) Do(ctx context.Context, c *call.Call, in any) (any, error) 
 		defer one.Unlock()
 		return k.judge(ctx, c, n, e)
 	})
-	out, err := k.run(ctx, op, e, in)
+	out, err := k.run(ctx, op, e, in, check)
 	answer := k.answer(e.Call, err)
 	e.Error = answer
 	if answer == nil {
@@ -164,13 +175,18 @@ func (k *Checkpoint) Do(ctx context.Context, c *call.Call, in any) (any, error) 
 	return out, nil
 }
 
-// run authorises and handles, and turns a panic into an error.
-func (k *Checkpoint) run(ctx context.Context, op call.Operation, e *call.Entry, in any) (out any, err error) {
+// run checks, authorises and handles, and turns a panic into an error.
+func (k *Checkpoint) run(ctx context.Context, op call.Operation, e *call.Entry, in any, check func(service, operation string, in any) error) (out any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			out, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	if check != nil {
+		if err := check(e.Call.Service, op.Name, in); err != nil {
+			return nil, err
+		}
+	}
 	if op.Public == "" {
 		needs, err := op.Needs(ctx, e.Call, in)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	serviceapi "github.com/sekisho/sekisho/internal/api"
 	api "github.com/sekisho/sekisho/internal/api/cloudformation"
 	ccapi "github.com/sekisho/sekisho/internal/api/codecommit"
 	cpapi "github.com/sekisho/sekisho/internal/api/codepipeline"
@@ -67,7 +69,7 @@ func newRealWorld(t *testing.T, db *state.DB) *realWorld {
 	jobs := job.NewQueue(db, job.Options{Log: quiet})
 	people := iam.New(db, master, iam.Options{})
 	w := &realWorld{T: t}
-	w.door = checkpoint.New(people, w, checkpoint.Options{BaseURL: "https://127.0.0.1:4566"})
+	w.door = checkpoint.New(people, w, checkpoint.Options{BaseURL: "https://127.0.0.1:4566", Check: serviceapi.Check})
 	bus := events.New(db, w.door, jobs, events.Options{})
 	w.door.Serve("iam", people.Operations())
 	w.door.Serve("sts", sts.New(people, master.For("sts/token")).Operations())
@@ -308,6 +310,33 @@ func (w *realWorld) checkGone(out map[string]string) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// What a template says is held against the model's constraints like what comes
+// from the network: with a path of half a folder, who may make the roles
+// dev-* would make the role admin.
+func TestConstraintsOfTheStack(t *testing.T) {
+	real(t, func(w *realWorld) {
+		c := api.Client{Invoker: w.root()}
+		for path, want := range map[string]string{
+			"/dev-":  "1 validation error detected: Value '/dev-' at 'path' failed to satisfy constraint",
+			"/dev-/": "",
+		} {
+			template := `Resources: {Role: {Type: AWS::IAM::Role, Properties: {RoleName: admin, Path: ` + path +
+				`, AssumeRolePolicyDocument: {Statement: [{Effect: Allow, Principal: {Service: events.amazonaws.com}, Action: sts:AssumeRole}]}}}}`
+			out := must[*api.CreateStackOutput](w)(c.CreateStack(w.Context(), &api.CreateStackInput{StackName: "roles", TemplateBody: template, Capabilities: []string{"CAPABILITY_NAMED_IAM"}}))
+			if want == "" {
+				w.want(out.StackId, "CREATE_COMPLETE")
+			} else {
+				w.want(out.StackId, "ROLLBACK_COMPLETE")
+				events := must[*api.DescribeStackEventsOutput](w)(c.DescribeStackEvents(w.Context(), &api.DescribeStackEventsInput{StackName: "roles"}))
+				if !slices.ContainsFunc(events.StackEvents, func(e api.StackEvent) bool { return strings.Contains(e.ResourceStatusReason, want) }) {
+					w.Errorf("no event says %s", want)
+				}
+			}
+			must[*api.DeleteStackOutput](w)(c.DeleteStack(w.Context(), &api.DeleteStackInput{StackName: out.StackId}))
+		}
+	})
+}
 
 // A stack's resources are made with no more rights than its caller, or its
 // role, has.
