@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -166,16 +167,23 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/_sekisho/admin/", admin)
-	mux.Handle("/", gateway.New(s.door, gateway.Options{
+	api := gateway.New(s.door, gateway.Options{
 		Credentials:  s.iam,
 		Repositories: s.commit.Regions,
 		Log:          s.log,
 		Now:          now,
-	}))
+	})
+	// Not a ServeMux, which redirects from paths with // or .. in them: S3's
+	// keys may have both.
+	edge := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/_sekisho/") {
+			admin.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 	s.http = &http.Server{
-		Handler:           mux,
+		Handler:           edge,
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
