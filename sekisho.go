@@ -176,7 +176,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	// Not a ServeMux, which redirects from paths with // or .. in them: S3's
 	// keys may have both.
 	edge := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/_sekisho/") {
+		if strings.HasPrefix(r.URL.Path, "/_sekisho/admin/") {
 			admin.ServeHTTP(w, r)
 			return
 		}

@@ -262,6 +262,8 @@ func TestS3Multipart(t *testing.T) {
 	if t.Failed() {
 		return
 	}
+	_, err = a.s3.UploadPart(ctx, &s3.UploadPartInput{Bucket: in.Bucket, Key: in.Key, UploadId: up.UploadId, PartNumber: new(int32(10_001)), Body: strings.NewReader("x")})
+	wants(t, err, "InvalidArgument")
 	complete := func(parts []types.CompletedPart) error {
 		_, err := a.s3.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: in.Bucket, Key: in.Key, UploadId: up.UploadId,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}})

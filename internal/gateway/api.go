@@ -258,6 +258,10 @@ func (g *Gateway) openS3(q *request, r *wire.Request) error {
 	}
 	if !q.op.Streams() {
 		r.Body, err = readAll(body, q.service.MaxBody())
+		if e, ok := errors.AsType[*aws.Error](err); ok && e.Code == "RequestEntityTooLarge" {
+			return aws.Errorf("MaxMessageLengthExceeded", "Your request was too big.").WithStatus(http.StatusBadRequest).
+				With("MaxMessageLengthBytes", strconv.FormatInt(q.service.MaxBody(), 10))
+		}
 		return err
 	}
 	if body.Length() < 0 {
