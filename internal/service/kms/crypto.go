@@ -58,6 +58,15 @@ func checkRecipient(r *api.RecipientInfo) error {
 	return aws.Errorf("UnsupportedOperationException", "Recipient (an attestation document of a Nitro enclave) is not implemented by sekisho.")
 }
 
+// checkDryRun refuses the options of a dry run: each means to judge a request
+// without the ciphertext that says which key it is about.
+func checkDryRun(modifiers []string) error {
+	if len(modifiers) == 0 {
+		return nil
+	}
+	return aws.Errorf("UnsupportedOperationException", "DryRunModifiers is not implemented by sekisho.")
+}
+
 func (s *Service) encryptNeeds(ctx context.Context, c *call.Call, in *api.EncryptInput) ([]call.Need, error) {
 	return s.useNeeds(ctx, c, "kms:Encrypt", in.KeyId, in.EncryptionContext, in.GrantTokens)
 }
@@ -108,6 +117,9 @@ func (s *Service) decryptNeeds(ctx context.Context, c *call.Call, in *api.Decryp
 
 func (s *Service) decrypt(ctx context.Context, c *call.Call, in *api.DecryptInput) (*api.DecryptOutput, error) {
 	if err := checkRecipient(in.Recipient); err != nil {
+		return nil, err
+	}
+	if err := checkDryRun(in.DryRunModifiers); err != nil {
 		return nil, err
 	}
 	k, m, plain, err := s.open(ctx, c, in.CiphertextBlob, in.KeyId, in.EncryptionAlgorithm, in.EncryptionContext)
@@ -194,6 +206,9 @@ func (s *Service) reEncryptNeeds(ctx context.Context, c *call.Call, in *api.ReEn
 }
 
 func (s *Service) reEncrypt(ctx context.Context, c *call.Call, in *api.ReEncryptInput) (*api.ReEncryptOutput, error) {
+	if err := checkDryRun(in.DryRunModifiers); err != nil {
+		return nil, err
+	}
 	from, fromMaterial, plain, err := s.open(ctx, c, in.CiphertextBlob, in.SourceKeyId, in.SourceEncryptionAlgorithm, in.SourceEncryptionContext)
 	if err != nil {
 		return nil, err

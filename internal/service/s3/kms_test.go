@@ -384,6 +384,8 @@ func TestMultipartRefusals(t *testing.T) {
 		wantCode(t, complete(api.CompleteMultipartUploadInput{}, p(1, one.ETag), p(1, one.ETag)), "InvalidPartOrder")
 		wantCode(t, complete(api.CompleteMultipartUploadInput{}, p(1, two.ETag)), "InvalidPart")
 		wantCode(t, complete(api.CompleteMultipartUploadInput{}, p(3, one.ETag)), "InvalidPart")
+		wantCode(t, complete(api.CompleteMultipartUploadInput{ChecksumXXHASH3: "AAAA"}, p(1, one.ETag)), "NotImplemented")
+		wantCode(t, complete(api.CompleteMultipartUploadInput{}, api.CompletedPart{PartNumber: new(int64(1)), ETag: one.ETag, ChecksumXXHASH64: "AAAA"}), "NotImplemented")
 		e := wantCode(t, complete(api.CompleteMultipartUploadInput{}, p(1, one.ETag), p(2, two.ETag)), "EntityTooSmall")
 		if e.Fields["PartNumber"] != "1" || e.Fields["ProposedSize"] != "5" {
 			t.Errorf("%+v", e)

@@ -361,6 +361,9 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in 
 	if in.MultipartUpload == nil || len(in.MultipartUpload.Parts) == 0 || len(in.MultipartUpload.Parts) > maxParts {
 		return nil, errMalformedXML()
 	}
+	if claimsXXHash(in) {
+		return nil, errHeaderNotImplemented("x-amz-checksum-xxhash")
+	}
 	mayDecrypt, err := s.mayDecrypt(ctx, c, b, u)
 	if err != nil {
 		return nil, err
@@ -421,6 +424,14 @@ func dropPart(ctx context.Context, tx *state.Tx, upload string, p part, at time.
 	}
 	_, err := tx.Exec(ctx, `DELETE FROM s3_part WHERE upload = $1 AND number = $2`, upload, p.Number)
 	return err
+}
+
+// claimsXXHash reports whether a checksum is given that cannot be compared.
+func claimsXXHash(in *api.CompleteMultipartUploadInput) bool {
+	return in.ChecksumXXHASH64+in.ChecksumXXHASH3+in.ChecksumXXHASH128 != "" ||
+		slices.ContainsFunc(in.MultipartUpload.Parts, func(p api.CompletedPart) bool {
+			return p.ChecksumXXHASH64+p.ChecksumXXHASH3+p.ChecksumXXHASH128 != ""
+		})
 }
 
 // chooseParts finds the parts that the request lists, and those it leaves out.
