@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +20,7 @@ import (
 var migrations embed.FS
 
 // Schema returns the tables of jobs.
-func Schema() state.Schema {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return state.Schema{Name: "job", Migrations: sub}
-}
+func Schema() state.Schema { return state.Schema{Name: "job", Migrations: migrations} }
 
 // New is a job to be done.
 type New struct {

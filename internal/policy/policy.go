@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/sekisho/sekisho/internal/aws"
 )
@@ -70,6 +71,12 @@ type Keys map[string][]string
 func (k Keys) Lookup(name string) ([]string, bool) {
 	v, ok := k[name]
 	return v, ok
+}
+
+// AddRequestTag adds the keys of a tag that a request sets.
+func (k Keys) AddRequestTag(key, value string) {
+	k["aws:requesttag/"+strings.ToLower(key)] = []string{value}
+	k["aws:tagkeys"] = append(k["aws:tagkeys"], key)
 }
 
 // Request is one question: may this principal do this to that?

@@ -14,13 +14,7 @@ import (
 var migrations embed.FS
 
 // own is the schema of the outbox.
-func own() Schema {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return Schema{Name: "state", Migrations: sub}
-}
+func own() Schema { return Schema{Name: "state", Migrations: migrations} }
 
 // migrate brings schemas up to date. more are engine-specific options.
 func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, schemas []Schema, more ...goose.ProviderOption) error {
@@ -29,7 +23,11 @@ func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, schemas []S
 			goose.WithTableName("goose_" + s.Name),
 			goose.WithDisableGlobalRegistry(true),
 		}, more...)
-		p, err := goose.NewProvider(dialect, db, s.Migrations, options...)
+		files, err := fs.Sub(s.Migrations, "migrations")
+		if err != nil {
+			return fmt.Errorf("schema %s: %w", s.Name, err)
+		}
+		p, err := goose.NewProvider(dialect, db, files, options...)
 		if err != nil {
 			return fmt.Errorf("schema %s: %w", s.Name, err)
 		}

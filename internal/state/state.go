@@ -25,7 +25,7 @@ var ErrInUse = errors.New("in use by another process")
 type Schema struct {
 	// Name is lower-case letters; it names the table of applied versions.
 	Name string
-	// Migrations holds goose .sql files at its root.
+	// Migrations holds goose .sql files in its folder migrations.
 	Migrations fs.FS
 }
 

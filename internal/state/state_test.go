@@ -23,7 +23,7 @@ import (
 )
 
 func things() state.Schema {
-	return state.Schema{Name: "things", Migrations: fs.FS(fstest.MapFS{"00001_things.sql": {Data: []byte(`-- +goose Up
+	return state.Schema{Name: "things", Migrations: fs.FS(fstest.MapFS{"migrations/00001_things.sql": {Data: []byte(`-- +goose Up
 CREATE TABLE things_thing (
 	name TEXT NOT NULL PRIMARY KEY,
 	n    BIGINT NOT NULL DEFAULT 0,

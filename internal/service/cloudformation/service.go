@@ -9,7 +9,6 @@ package cloudformation
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -26,13 +25,7 @@ import (
 var migrations embed.FS
 
 // Schema returns the tables of stacks.
-func Schema() state.Schema {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return state.Schema{Name: "cloudformation", Migrations: sub}
-}
+func Schema() state.Schema { return state.Schema{Name: "cloudformation", Migrations: migrations} }
 
 // principal is CloudFormation as it calls other services.
 const principal = "cloudformation.amazonaws.com"

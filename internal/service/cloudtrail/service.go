@@ -4,7 +4,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"io/fs"
 	"sync/atomic"
 	"time"
 
@@ -17,13 +16,7 @@ import (
 var migrations embed.FS
 
 // Schema returns the tables of the service.
-func Schema() state.Schema {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return state.Schema{Name: "cloudtrail", Migrations: sub}
-}
+func Schema() state.Schema { return state.Schema{Name: "cloudtrail", Migrations: migrations} }
 
 // Service keeps the record of calls.
 type Service struct {

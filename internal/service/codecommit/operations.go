@@ -10,7 +10,6 @@ package codecommit
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -24,13 +23,7 @@ import (
 var migrations embed.FS
 
 // Schema returns the service's tables.
-func Schema() state.Schema {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return state.Schema{Name: "codecommit", Migrations: files}
-}
+func Schema() state.Schema { return state.Schema{Name: "codecommit", Migrations: migrations} }
 
 // Service is CodeCommit.
 type Service struct {

@@ -22,8 +22,7 @@ type tag struct {
 func requestTags(tags map[string]string) policy.Keys {
 	keys := policy.Keys{}
 	for k, v := range tags {
-		keys["aws:requesttag/"+strings.ToLower(k)] = []string{v}
-		keys["aws:tagkeys"] = append(keys["aws:tagkeys"], k)
+		keys.AddRequestTag(k, v)
 	}
 	return keys
 }

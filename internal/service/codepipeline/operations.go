@@ -11,7 +11,6 @@ import (
 	"embed"
 	"encoding/json"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"time"
 
@@ -27,13 +26,7 @@ import (
 var migrations embed.FS
 
 // Schema returns the tables of pipelines and their executions.
-func Schema() state.Schema {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return state.Schema{Name: "codepipeline", Migrations: sub}
-}
+func Schema() state.Schema { return state.Schema{Name: "codepipeline", Migrations: migrations} }
 
 // Options are settings of the service; the zero value works.
 type Options struct {

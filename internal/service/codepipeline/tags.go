@@ -23,8 +23,7 @@ func requestTags(tags []api.Tag) policy.Keys {
 	}
 	keys := policy.Keys{}
 	for _, t := range tags {
-		keys[lower("aws:RequestTag/"+t.Key)] = []string{t.Value}
-		keys["aws:tagkeys"] = append(keys["aws:tagkeys"], t.Key)
+		keys.AddRequestTag(t.Key, t.Value)
 	}
 	return keys
 }

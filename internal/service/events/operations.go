@@ -3,7 +3,6 @@ package events
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -23,13 +22,7 @@ const principal = "events.amazonaws.com"
 var migrations embed.FS
 
 // Schema returns the tables of the service.
-func Schema() state.Schema {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return state.Schema{Name: "events", Migrations: sub}
-}
+func Schema() state.Schema { return state.Schema{Name: "events", Migrations: migrations} }
 
 // Service is EventBridge.
 type Service struct {

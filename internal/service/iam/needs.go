@@ -186,8 +186,7 @@ func tagKeys(tags []api.Tag) policy.Keys {
 	}
 	keys := policy.Keys{}
 	for _, t := range tags {
-		keys["aws:requesttag/"+strings.ToLower(t.Key)] = []string{t.Value}
-		keys["aws:tagkeys"] = append(keys["aws:tagkeys"], t.Key)
+		keys.AddRequestTag(t.Key, t.Value)
 	}
 	return keys
 }

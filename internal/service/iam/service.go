@@ -6,7 +6,6 @@ package iam
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -18,13 +17,7 @@ import (
 var migrations embed.FS
 
 // Schema are IAM's tables.
-func Schema() state.Schema {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // only for paths that are none
-	}
-	return state.Schema{Name: "iam", Migrations: sub}
-}
+func Schema() state.Schema { return state.Schema{Name: "iam", Migrations: migrations} }
 
 // Service is IAM.
 type Service struct {

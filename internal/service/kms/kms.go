@@ -10,7 +10,6 @@ package kms
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/job"
@@ -69,10 +68,4 @@ func New(db *state.DB, jobs *job.Queue, master *seal.Master, principals Principa
 var migrations embed.FS
 
 // Schema returns the service's tables.
-func Schema() state.Schema {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return state.Schema{Name: "kms", Migrations: sub}
-}
+func Schema() state.Schema { return state.Schema{Name: "kms", Migrations: migrations} }

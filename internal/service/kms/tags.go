@@ -42,8 +42,7 @@ func errTooManyTags() *aws.Error {
 // addTagKeys adds the condition keys of tags in a request.
 func addTagKeys(keys policy.Keys, tags []api.Tag) {
 	for _, t := range tags {
-		keys["aws:requesttag/"+strings.ToLower(t.TagKey)] = []string{t.TagValue}
-		keys["aws:tagkeys"] = append(keys["aws:tagkeys"], t.TagKey)
+		keys.AddRequestTag(t.TagKey, t.TagValue)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/job"
@@ -17,13 +16,7 @@ import (
 var migrations embed.FS
 
 // Schema is the tables of S3.
-func Schema() state.Schema {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the directory is embedded
-	}
-	return state.Schema{Name: "s3", Migrations: sub}
-}
+func Schema() state.Schema { return state.Schema{Name: "s3", Migrations: migrations} }
 
 // bucket is a row of s3_bucket.
 type bucket struct {

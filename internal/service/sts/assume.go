@@ -68,8 +68,7 @@ func keys(c *call.Call, in *api.AssumeRoleInput, r call.Role) policy.Keys {
 		k["sts:sourceidentity"] = []string{id}
 	}
 	for _, t := range in.Tags {
-		k["aws:requesttag/"+strings.ToLower(t.Key)] = []string{t.Value}
-		k["aws:tagkeys"] = append(k["aws:tagkeys"], t.Key)
+		k.AddRequestTag(t.Key, t.Value)
 	}
 	if len(in.TransitiveTagKeys) > 0 {
 		k["sts:transitivetagkeys"] = in.TransitiveTagKeys
