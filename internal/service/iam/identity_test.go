@@ -9,11 +9,13 @@ import (
 	"time"
 
 	api "github.com/sekisho/sekisho/internal/api/iam"
+	stsapi "github.com/sekisho/sekisho/internal/api/sts"
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/seal"
 	"github.com/sekisho/sekisho/internal/service/iam"
+	"github.com/sekisho/sekisho/internal/service/sts"
 	"github.com/sekisho/sekisho/internal/servicetest"
 	"github.com/sekisho/sekisho/internal/state"
 	"github.com/sekisho/sekisho/internal/statetest"
@@ -171,12 +173,70 @@ func TestSessionsGoByTheUniqueID(t *testing.T) {
 		}
 		must(w.root.DeleteRolePolicy(ctx(), &api.DeleteRolePolicyInput{RoleName: "R", PolicyName: "p"}))(w)
 		must(w.root.DeleteRole(ctx(), &api.DeleteRoleInput{RoleName: "R"}))(w)
-		if w.may(old, "s3:GetObject") {
-			t.Error("a session of a role that is gone may")
+		w.nobody("a session of a role that is gone", old)
+		w.nobody("a narrowed session of a role that is gone", narrow)
+		if now := create(); !w.may(now, "s3:GetObject") {
+			t.Error("a session of the new role may not")
 		}
-		if now := create(); !w.may(now, "s3:GetObject") || w.may(old, "s3:GetObject") {
-			t.Error("sessions of the old role and the new one are mixed up")
+		w.nobody("a session of the old role beside the new one", old)
+	})
+}
+
+// nobody holds that a principal is refused at once, whatever some resource's
+// policy says of it.
+func (w world) nobody(what string, p aws.Principal) {
+	w.Helper()
+	if set, err := w.iam.For(ctx(), p); code(err) != "InvalidClientTokenId" {
+		w.Errorf("policies of %s: %+v, %v", what, set, err)
+	}
+}
+
+func code(err error) string {
+	if e, ok := errors.AsType[*aws.Error](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+// TestTokensDieWithTheirUserOrRole holds that a session's credentials prove
+// nobody once the user or role is gone, also when a namesake has come.
+func TestTokensDieWithTheirUserOrRole(t *testing.T) {
+	each(t, iam.Options{}, func(w world) {
+		w.env.Door.Serve("sts", sts.New(w.iam, w.env.Master.For(iam.TokenPurpose)).Operations())
+		makeRole := func() {
+			must(w.root.CreateRole(ctx(), &api.CreateRoleInput{RoleName: "R", AssumeRolePolicyDocument: trust}))(w)
 		}
+		makeRole()
+		alice := w.user("alice", "")
+		w.env.Grant("alice@"+one, allowAll)
+		sts := stsapi.Client{Invoker: w.env.Door.As(sessionOf(alice))}
+		role := must(sts.AssumeRole(ctx(), &stsapi.AssumeRoleInput{RoleArn: "arn:aws:iam::" + one + ":role/R", RoleSessionName: "s"}))(w).Credentials
+		own := must(sts.GetSessionToken(ctx(), &stsapi.GetSessionTokenInput{}))(w).Credentials
+		key := func(c *stsapi.Credentials) string {
+			_, _, err := w.iam.Key(ctx(), c.AccessKeyId, c.SessionToken)
+			if err != nil && code(err) == "" {
+				w.Fatal(err)
+			}
+			return code(err)
+		}
+		if key(role) != "" || key(own) != "" {
+			t.Fatalf("sessions of what exists: %q, %q", key(role), key(own))
+		}
+		must(w.root.DeleteRole(ctx(), &api.DeleteRoleInput{RoleName: "R"}))(w)
+		must(w.root.DeleteAccessKey(ctx(), &api.DeleteAccessKeyInput{UserName: "alice", AccessKeyId: alice.AccessKeyID}))(w)
+		if key(own) != "" {
+			t.Errorf("a session must outlive the key that made it: %s", key(own))
+		}
+		must(w.root.DeleteUser(ctx(), &api.DeleteUserInput{UserName: "alice"}))(w)
+		refused := func(when string) {
+			if key(role) != "InvalidClientTokenId" || key(own) != "InvalidClientTokenId" {
+				t.Errorf("%s the sessions of role and user answer %q, %q", when, key(role), key(own))
+			}
+		}
+		refused("with both gone")
+		makeRole()
+		w.user("alice", allowAll)
+		refused("beside their namesakes")
 	})
 }
 

@@ -132,6 +132,14 @@ func errInvalidKey() error {
 	return aws.Errorf("InvalidClientTokenId", "The security token included in the request is invalid.").WithStatus(403)
 }
 
+// orInvalidKey is what credentials of somebody who is not found answer.
+func orInvalidKey(err error) error {
+	if errors.Is(err, state.ErrNotFound) {
+		return errInvalidKey()
+	}
+	return err
+}
+
 // Key returns the secret of an access key and whom it stands for, or the
 // authentication error to answer with. Under DevCredentials an unknown key
 // has no secret: nothing equals it, and Trusted says that nothing has to.
@@ -139,7 +147,7 @@ func (s *Service) Key(ctx context.Context, keyID, sessionToken string) (seal.Sec
 	// Under DevCredentials a token beside a key of no session means nothing:
 	// emulators' users set all three variables.
 	if sessionToken != "" && !s.dev || isTemporary(keyID) {
-		return s.sessionKey(keyID, sessionToken)
+		return s.sessionKey(ctx, keyID, sessionToken)
 	}
 	if k, ok := s.cache.key(keyID); ok && s.fresh(ctx, k.principal.Account, k.version) {
 		return k.secret, k.principal, nil
@@ -159,14 +167,18 @@ func (s *Service) Key(ctx context.Context, keyID, sessionToken string) (seal.Sec
 	return k.secret, k.principal, nil
 }
 
-// sessionKey reads a session's token, which holds everything.
-func (s *Service) sessionKey(keyID, text string) (seal.Secret, aws.Principal, error) {
+// sessionKey reads a session's token, which holds everything but whether its
+// user or role is still there.
+func (s *Service) sessionKey(ctx context.Context, keyID, text string) (seal.Secret, aws.Principal, error) {
 	session, err := token.Open(s.tokens, keyID, text)
 	if err != nil {
 		return seal.Secret{}, aws.Principal{}, errInvalidKey()
 	}
 	if !s.now().Before(session.Principal.Expires) {
 		return seal.Secret{}, aws.Principal{}, aws.Errorf("ExpiredToken", "The security token included in the request is expired").WithStatus(403)
+	}
+	if _, err := s.For(ctx, session.Principal); err != nil {
+		return seal.Secret{}, aws.Principal{}, err
 	}
 	return session.Secret, session.Principal, nil
 }

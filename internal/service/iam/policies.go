@@ -2,7 +2,6 @@ package iam
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -106,9 +105,10 @@ func (s *Service) fresh(ctx context.Context, account string, version int64) bool
 
 var noPolicies = &policy.Set{}
 
-// For returns the policies that speak for a caller. A user or role that is
-// gone has none, also when another of its name has come: sessions go by the
-// unique id.
+// For returns the policies that speak for a caller. For a user or role that is
+// gone it returns InvalidClientTokenId, also when another of its name has come:
+// sessions go by the unique id. To have no policies would not do, since the
+// resource's own policy may speak for the name.
 func (s *Service) For(ctx context.Context, p aws.Principal) (*policy.Set, error) {
 	if p.Kind != aws.User && p.Kind != aws.Session {
 		return noPolicies, nil
@@ -135,21 +135,17 @@ func narrowed(p aws.Principal) bool { return len(p.SessionPolicies)+len(p.Sessio
 func (s *Service) load(ctx context.Context, p aws.Principal, id string) (cachedSet, error) {
 	var out cachedSet
 	err := s.db.View(ctx, func(tx *state.Tx) error {
-		out = cachedSet{set: &policy.Set{}}
 		version, err := state.Get[int64](ctx, tx, `SELECT version FROM iam_account WHERE id = $1`, p.Account)
-		if errors.Is(err, state.ErrNotFound) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return orInvalidKey(err)
 		}
-		out.version = version
+		out = cachedSet{set: &policy.Set{}, version: version}
 		e, err := state.Get[entity](ctx, tx, findEntityByID, id)
-		if errors.Is(err, state.ErrNotFound) || err == nil && e.Account != p.Account {
-			return nil
-		}
 		if err != nil {
-			return err
+			return orInvalidKey(err)
+		}
+		if e.Account != p.Account {
+			return errInvalidKey()
 		}
 		if out.set.Identity, err = identityPolicies(ctx, tx, e); err != nil {
 			return err

@@ -95,6 +95,14 @@ func alice() call.Session {
 	return call.Session{Region: "us-east-1", Principal: aws.Principal{Kind: aws.User, Account: "111111111111", ARN: "arn:aws:iam::111111111111:user/alice", ID: "AIDAALICE"}}
 }
 
+// user makes a user, and returns a session of it.
+func (w world) user(name string) call.Session {
+	w.Helper()
+	root := iamapi.Client{Invoker: w.env.As("root@111111111111")}
+	u := must(root.CreateUser(context.Background(), &iamapi.CreateUserInput{UserName: name}))(w).User
+	return call.Session{Region: "us-east-1", Principal: aws.Principal{Kind: aws.User, Account: "111111111111", ARN: u.Arn, ID: u.UserId}}
+}
+
 func TestSession(t *testing.T) {
 	each(t, func(w world) {
 		const arn = "arn:aws:iam::111111111111:role/R"
@@ -205,18 +213,19 @@ func TestGetSessionToken(t *testing.T) {
 			_, p, err := w.iam.Key(context.Background(), out.Credentials.AccessKeyId, out.Credentials.SessionToken)
 			return p, err
 		}
-		p, err := get(alice(), &api.GetSessionTokenInput{})
-		if err != nil || p.ARN != alice().Principal.ARN || !p.Temporary || p.Expires.Sub(p.Issued) != 12*time.Hour {
+		alice := w.user("alice")
+		p, err := get(alice, &api.GetSessionTokenInput{})
+		if err != nil || p.ARN != alice.Principal.ARN || !p.Temporary || p.Expires.Sub(p.Issued) != 12*time.Hour {
 			t.Errorf("session of a user = %+v, %v", p, err)
 		}
-		if _, err := get(alice().Wearing(p), &api.GetSessionTokenInput{}); code(err) != "AccessDenied" {
+		if _, err := get(alice.Wearing(p), &api.GetSessionTokenInput{}); code(err) != "AccessDenied" {
 			t.Errorf("a session asks for a session: %v", err)
 		}
 		root := call.Session{Principal: aws.RootPrincipal("111111111111")}
 		if p, err := get(root, &api.GetSessionTokenInput{DurationSeconds: new(int64(36000))}); err != nil || p.Expires.Sub(p.Issued) != time.Hour {
 			t.Errorf("session of root = %+v, %v", p, err)
 		}
-		if _, err := get(alice(), &api.GetSessionTokenInput{TokenCode: "123456"}); code(err) != "AccessDenied" {
+		if _, err := get(alice, &api.GetSessionTokenInput{TokenCode: "123456"}); code(err) != "AccessDenied" {
 			t.Errorf("an MFA code is taken: %v", err)
 		}
 	})
