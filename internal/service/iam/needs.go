@@ -41,7 +41,7 @@ func on[In, Out any](s *Service, name string, about func(*In) subject, handle fu
 		target.Action = "iam:" + name
 		list := []call.Need{target}
 		if sub.tagged {
-			target.Action = "iam:Tag" + title(sub.kind)
+			target.Action = taggingOf(sub.kind)
 			list = append(list, target)
 		}
 		return list, nil
@@ -84,6 +84,9 @@ func (s *Service) target(ctx context.Context, c *call.Call, sub subject) (call.N
 	if sub.kind == managed {
 		return s.policyTarget(ctx, c, sub)
 	}
+	if o, ok := objectOf(sub.kind); ok {
+		return s.objectTarget(ctx, c, sub, o)
+	}
 	if sub.kind == user && sub.name == "" {
 		name, err := self(c)
 		if err != nil {
@@ -116,7 +119,11 @@ func (s *Service) target(ctx context.Context, c *call.Call, sub subject) (call.N
 // missingName refuses a call inside the process that names nothing; those from
 // the network were checked before.
 func missingName(k kind) error {
-	return aws.Errorf("ValidationError", "1 validation error detected: Value null at '%sName' failed to satisfy constraint: Member must not be null", k).WithStatus(400)
+	parameter := string(k) + "Name"
+	if o, ok := objectOf(k); ok {
+		parameter = strings.ToLower(o.parameter[:1]) + o.parameter[1:]
+	}
+	return aws.Errorf("ValidationError", "1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", parameter).WithStatus(400)
 }
 
 func (s *Service) policyTarget(ctx context.Context, c *call.Call, sub subject) (call.Need, error) {

@@ -1,6 +1,8 @@
 package iam
 
 import (
+	"slices"
+
 	api "github.com/sekisho/sekisho/internal/api/iam"
 	"github.com/sekisho/sekisho/internal/call"
 )
@@ -12,8 +14,16 @@ const (
 )
 
 // Operations is IAM's table of contents: name, what the permission of that
-// name is asked on, deed.
+// name is asked on, deed. What stands in a file of its own has its part of
+// the table there.
 func (s *Service) Operations() []call.Operation {
+	return slices.Concat(
+		s.coreOperations(),
+		s.profileOperations(),
+	)
+}
+
+func (s *Service) coreOperations() []call.Operation {
 	return []call.Operation{
 		// users
 		on(s, "CreateUser", func(in *api.CreateUserInput) subject {
@@ -89,7 +99,6 @@ func (s *Service) Operations() []call.Operation {
 		on(s, "DeleteRolePermissionsBoundary", func(in *api.DeleteRolePermissionsBoundaryInput) subject {
 			return subject{kind: role, name: in.RoleName}
 		}, s.deleteRolePermissionsBoundary),
-		on(s, "ListInstanceProfilesForRole", func(in *api.ListInstanceProfilesForRoleInput) subject { return subject{kind: role, name: in.RoleName} }, s.listInstanceProfilesForRole),
 
 		// inline policies
 		on(s, "PutUserPolicy", func(in *api.PutUserPolicyInput) subject { return subject{kind: user, name: in.UserName} }, s.putUserPolicy),

@@ -145,6 +145,9 @@ func (s *Service) deleteRole(ctx context.Context, c *call.Call, in *api.DeleteRo
 		if err != nil {
 			return err
 		}
+		if any, err := has(ctx, tx, `SELECT 1 FROM iam_profile WHERE role_id = $1 LIMIT 1`, e.ID); any || err != nil {
+			return orConflict(err, "Cannot delete entity, must remove roles from instance profile first.")
+		}
 		if err := deletable(ctx, tx, e); err != nil {
 			return err
 		}
@@ -158,18 +161,4 @@ func (s *Service) putRolePermissionsBoundary(ctx context.Context, c *call.Call, 
 
 func (s *Service) deleteRolePermissionsBoundary(ctx context.Context, c *call.Call, in *api.DeleteRolePermissionsBoundaryInput) (*api.DeleteRolePermissionsBoundaryOutput, error) {
 	return nil, s.bound(ctx, c, role, in.RoleName, "")
-}
-
-// listInstanceProfilesForRole answers for a role that exists. The list is
-// empty because it cannot be otherwise: sekisho has no CreateInstanceProfile,
-// and says so when it is called.
-func (s *Service) listInstanceProfilesForRole(ctx context.Context, c *call.Call, in *api.ListInstanceProfilesForRoleInput) (*api.ListInstanceProfilesForRoleOutput, error) {
-	if _, err := pageOf(in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	err := s.db.View(ctx, func(tx *state.Tx) error {
-		_, err := find(ctx, tx, c.Account(), role, in.RoleName)
-		return err
-	})
-	return &api.ListInstanceProfilesForRoleOutput{InstanceProfiles: []api.InstanceProfile{}, IsTruncated: new(false)}, err
 }

@@ -89,6 +89,10 @@ func owner(ctx context.Context, tx *state.Tx, account string, k kind, name strin
 		p, err := ownPolicy(ctx, tx, account, name)
 		return p.ID, err
 	}
+	if o, ok := objectOf(k); ok {
+		_, id, err := o.find(ctx, tx, account, name)
+		return id, err
+	}
 	e, err := find(ctx, tx, account, k, name)
 	return e.ID, err
 }
