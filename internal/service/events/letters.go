@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -146,11 +147,22 @@ const (
 const jobPrune = "events/prune"
 
 // schedulePruning sees to it that a pruning job waits; each run enqueues the
-// next.
+// next. It waits for a database that is away.
 func (s *Service) schedulePruning(ctx context.Context) error {
-	return s.db.Update(ctx, func(tx *state.Tx) error {
-		return job.Enqueue(ctx, tx, job.New{Kind: jobPrune, Key: "all", RunAt: s.now().Add(pruneEvery)})
-	})
+	for {
+		err := s.db.Update(ctx, func(tx *state.Tx) error {
+			return job.Enqueue(ctx, tx, job.New{Kind: jobPrune, Key: "all", RunAt: s.now().Add(pruneEvery)})
+		})
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		slog.ErrorContext(ctx, "enqueue pruning", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Minute):
+		}
+	}
 }
 
 // prune drops old records, in batches that keep no writer waiting.

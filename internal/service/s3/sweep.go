@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -20,15 +21,17 @@ const (
 	sweepJob = "s3.sweep"
 
 	sweepEvery = time.Hour
+	// sweepAgain is when to enqueue a sweep that could not be.
+	sweepAgain = time.Minute
 	sweepBatch = 500
 )
 
 // Run has the blob store swept from time to time, until ctx ends. What is due
-// is collected along with it, should the job for that have been given up.
+// is collected along with it, should the job for that have been given up. It
+// waits for a database that is away.
 func (s *Service) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
 	for {
+		pause := sweepEvery
 		err := s.db.Update(ctx, func(tx *state.Tx) error {
 			if err := collectAt(ctx, tx, s.now()); err != nil {
 				return err
@@ -39,12 +42,13 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("enqueue the sweep of blobs: %w", err)
+			slog.ErrorContext(ctx, "enqueue the sweep of blobs", "err", err)
+			pause = sweepAgain
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 }
