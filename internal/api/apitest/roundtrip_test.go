@@ -33,8 +33,8 @@ func TestRoundTrip(t *testing.T) {
 			})
 		}
 	}
-	if operations < 682 {
-		t.Errorf("%d operations, there were 682", operations)
+	if operations < 745 {
+		t.Errorf("%d operations, there were 745", operations)
 	}
 }
 

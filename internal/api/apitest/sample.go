@@ -19,6 +19,7 @@ import (
 	"github.com/sekisho/sekisho/internal/api/events"
 	"github.com/sekisho/sekisho/internal/api/iam"
 	"github.com/sekisho/sekisho/internal/api/kms"
+	"github.com/sekisho/sekisho/internal/api/organizations"
 	"github.com/sekisho/sekisho/internal/api/s3"
 	"github.com/sekisho/sekisho/internal/api/sts"
 	"github.com/sekisho/sekisho/internal/wire"
@@ -28,7 +29,7 @@ import (
 func Models() []*wire.Model {
 	return []*wire.Model{
 		cloudformation.Model(), cloudtrail.Model(), codecommit.Model(), codepipeline.Model(), events.Model(),
-		iam.Model(), kms.Model(), s3.Model(), sts.Model(),
+		iam.Model(), kms.Model(), organizations.Model(), s3.Model(), sts.Model(),
 	}
 }
 

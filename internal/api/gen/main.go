@@ -20,6 +20,7 @@ import (
 // are also the names of the packages and those used throughout sekisho.
 var services = []string{
 	"iam", "sts", "kms", "s3", "codecommit", "events", "codepipeline", "cloudformation", "cloudtrail",
+	"organizations",
 }
 
 func main() {
