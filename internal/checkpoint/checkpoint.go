@@ -167,7 +167,7 @@ func (k *Checkpoint) do(ctx context.Context, c *call.Call, in any, check func(se
 	// The caller may be gone; the record is made all the same.
 	if err := k.recorder.Record(context.WithoutCancel(ctx), e); err != nil {
 		k.log.Error("a call could not be recorded", "service", c.Service, "operation", c.Operation, "request", c.ID, "error", err)
-		return nil, aws.Errorf("InternalFailure", "The call could not be recorded.").WithStatus(500)
+		return nil, aws.Errorf(InternalCode(c.Service), "The call could not be recorded.").WithStatus(500)
 	}
 	if answer != nil {
 		return nil, answer
@@ -255,7 +255,7 @@ func owner(c *call.Call, n call.Need) string {
 }
 
 // answer turns an error into what the caller reads. Trouble of our own is
-// logged and named InternalFailure.
+// logged and named as the service names it.
 func (k *Checkpoint) answer(c *call.Call, err error) *aws.Error {
 	if err == nil {
 		return nil
@@ -267,7 +267,23 @@ func (k *Checkpoint) answer(c *call.Call, err error) *aws.Error {
 		return aws.Errorf("RequestTimeout", "The request was not finished before its caller went away.").WithStatus(400)
 	}
 	k.log.Error("a call failed inside", "service", c.Service, "operation", c.Operation, "request", c.ID, "error", err)
-	return aws.Errorf("InternalFailure", "sekisho failed inside; its log has the cause under request id %s.", c.ID).WithStatus(500)
+	return aws.Errorf(InternalCode(c.Service), "sekisho failed inside; its log has the cause under request id %s.", c.ID).WithStatus(500)
+}
+
+// InternalCode is a service's error code for trouble of its own. It is the one
+// of AWS's common errors, InternalFailure, unless the service has another.
+func InternalCode(service string) string {
+	switch service {
+	case "events":
+		return "InternalException"
+	case "iam":
+		return "ServiceFailure"
+	case "kms":
+		return "KMSInternalException"
+	case "s3":
+		return "InternalError"
+	}
+	return "InternalFailure"
 }
 
 // NotImplemented is the answer for an operation that AWS has and sekisho does

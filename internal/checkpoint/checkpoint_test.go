@@ -174,7 +174,7 @@ func TestEveryNeedMustAllow(t *testing.T) {
 
 func TestNoNeedsIsNoLeave(t *testing.T) {
 	b := newBench(t, allowA, needing("GetThing"))
-	if out, err := b.do(t.Context(), "GetThing"); out != nil || code(err) != "InternalFailure" {
+	if out, err := b.do(t.Context(), "GetThing"); out != nil || code(err) != "InternalError" {
 		t.Errorf("%v, %v", out, err)
 	}
 }
@@ -202,7 +202,7 @@ func TestNeedWordsItsRefusal(t *testing.T) {
 func TestPoliciesThatCannotBeRead(t *testing.T) {
 	b := newBench(t, allowA, needing("GetThing", call.Need{Action: "s3:A", Resource: "*"}))
 	b.people.err = errors.New("the disk is gone")
-	if out, err := b.do(t.Context(), "GetThing"); out != nil || code(err) != "InternalFailure" || strings.Contains(err.Error(), "disk") {
+	if out, err := b.do(t.Context(), "GetThing"); out != nil || code(err) != "InternalError" || strings.Contains(err.Error(), "disk") {
 		t.Errorf("%v, %v", out, err)
 	}
 	if !strings.Contains(b.log.String(), "the disk is gone") {
@@ -233,9 +233,9 @@ func TestFailures(t *testing.T) {
 		{"a wrapped answer", func(context.Context, *call.Call) error {
 			return fmt.Errorf("stage: %w", aws.Errorf("NoSuchKey", "no"))
 		}, "NoSuchKey", ""},
-		{"trouble", func(context.Context, *call.Call) error { return errors.New("secret detail") }, "InternalFailure", "secret detail"},
-		{"a panic", func(context.Context, *call.Call) error { panic("secret detail") }, "InternalFailure", "secret detail"},
-		{"beyond the end", func(_ context.Context, c *call.Call) error { return errors.New(c.Via[len(c.Via)]) }, "InternalFailure", "out of range"},
+		{"trouble", func(context.Context, *call.Call) error { return errors.New("secret detail") }, "InternalError", "secret detail"},
+		{"a panic", func(context.Context, *call.Call) error { panic("secret detail") }, "InternalError", "secret detail"},
+		{"beyond the end", func(_ context.Context, c *call.Call) error { return errors.New(c.Via[len(c.Via)]) }, "InternalError", "out of range"},
 		{"gone", func(context.Context, *call.Call) error { return fmt.Errorf("read: %w", context.Canceled) }, "RequestTimeout", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -254,12 +254,22 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// Trouble inside has each service's own name, as SDKs know it.
+func TestInternalCodes(t *testing.T) {
+	want := map[string]string{"s3": "InternalError", "kms": "KMSInternalException", "events": "InternalException", "iam": "ServiceFailure", "sts": "InternalFailure"}
+	for service, code := range want {
+		if got := InternalCode(service); got != code {
+			t.Errorf("%s: %s, want %s", service, got, code)
+		}
+	}
+}
+
 // A panic while needs are found is contained as one in the deed is.
 func TestPanicInNeeds(t *testing.T) {
 	b := newBench(t, allowA, call.Op("GetThing",
 		func(context.Context, *call.Call, *doInput) ([]call.Need, error) { panic("x") },
 		func(context.Context, *call.Call, *doInput) (*doOutput, error) { return nil, nil }))
-	if _, err := b.do(t.Context(), "GetThing"); code(err) != "InternalFailure" || len(b.notes.entries) != 1 {
+	if _, err := b.do(t.Context(), "GetThing"); code(err) != "InternalError" || len(b.notes.entries) != 1 {
 		t.Error(err)
 	}
 }
@@ -267,7 +277,7 @@ func TestPanicInNeeds(t *testing.T) {
 func TestWhatIsNotRecordedDidNotSucceed(t *testing.T) {
 	b := newBench(t, allowA, needing("GetThing", call.Need{Action: "s3:A", Resource: "*"}))
 	b.notes.err = errors.New("no room")
-	if out, err := b.do(t.Context(), "GetThing"); out != nil || code(err) != "InternalFailure" {
+	if out, err := b.do(t.Context(), "GetThing"); out != nil || code(err) != "InternalError" {
 		t.Errorf("%v, %v", out, err)
 	}
 	if !strings.Contains(b.log.String(), "no room") {

@@ -333,7 +333,7 @@ func (g *Gateway) answer(q *request, err error) *aws.Error {
 		return aws.Errorf("RequestTimeout", "The caller went away.")
 	}
 	g.log.Error("a request failed inside", "method", q.Method, "path", q.URL.Path, "request", q.call.ID, "error", err)
-	return aws.Errorf("InternalFailure", "sekisho failed inside; its log has the cause under request id %s.", q.call.ID).WithStatus(500)
+	return aws.Errorf(checkpoint.InternalCode(q.service.Name), "sekisho failed inside; its log has the cause under request id %s.", q.call.ID).WithStatus(500)
 }
 
 // write sends an answer. A stream that breaks off breaks the connection off

@@ -203,7 +203,7 @@ func kmsRefusal(err error) error {
 	switch e.Code {
 	case "AccessDeniedException":
 		return aws.Errorf("AccessDenied", "%s", e.Message).WithStatus(403)
-	case "InternalFailure", "KMSInternalException":
+	case "KMSInternalException":
 		return fmt.Errorf("KMS: %w", err)
 	}
 	return aws.Errorf("KMS."+e.Code, "%s", e.Message).WithStatus(400)

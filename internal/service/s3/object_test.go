@@ -706,7 +706,7 @@ func TestFailedBlob(t *testing.T) {
 		wantCode(t, second(a.PutObject(ctx, &api.PutObjectInput{Bucket: "mine", Key: "k", Body: broken})), "IncompleteBody")
 		own := errors.New("our own trouble")
 		trouble := readerFunc(func([]byte) (int, error) { return 0, own })
-		wantCode(t, second(a.PutObject(ctx, &api.PutObjectInput{Bucket: "mine", Key: "k", Body: trouble})), "InternalFailure")
+		wantCode(t, second(a.PutObject(ctx, &api.PutObjectInput{Bucket: "mine", Key: "k", Body: trouble})), "InternalError")
 		// The bucket goes away while the body arrives.
 		gone := readerFunc(func([]byte) (int, error) {
 			a.DeleteBucket(ctx, &api.DeleteBucketInput{Bucket: "mine"})
