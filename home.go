@@ -32,10 +32,23 @@ func settle(dir string) (*home, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	id, err := homeID(filepath.Join(dir, homeFile))
+	if err == nil {
+		err = tryWriting(dir)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("data directory: %w", err), unlock())
 	}
 	return &home{id: id, unlock: unlock}, nil
+}
+
+// tryWriting finds out now whether a directory takes files, and not when the
+// first call has something to store.
+func tryWriting(dir string) error {
+	f, err := os.CreateTemp(dir, ".try-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // homeID reads the id of a data directory, which it is given at first start.

@@ -98,15 +98,26 @@ func New(ctx context.Context, config Config) (_ *Server, err error) {
 	if err := s.join(ctx, master); err != nil {
 		return nil, err
 	}
-	for _, a := range config.Accounts {
+	err = s.makeAccounts(ctx)
+	if errors.Is(err, seal.ErrBroken) {
+		err = fmt.Errorf("the database belongs to another data directory than %s: its secrets are sealed under another master key. "+
+			"Start with the directory that it was made with (--data DIR), or give this one a database of its own (--database URL)", config.Data)
+	}
+	return s, err
+}
+
+// makeAccounts makes the accounts of the configuration that are missing, and
+// writes down the keys of all.
+func (s *Server) makeAccounts(ctx context.Context) error {
+	for _, a := range s.config.Accounts {
 		if err := a.check(); err != nil {
-			return nil, err
+			return err
 		}
 		if _, err := s.iam.CreateAccount(ctx, a.Name, a.ID); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, s.writeCredentials(ctx)
+	return s.writeCredentials(ctx)
 }
 
 // listen takes the port.

@@ -84,7 +84,13 @@ type server struct {
 // arguments, until the test ends.
 func start(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: filepath.Join(t.TempDir(), "data"), log: &bytes.Buffer{}}
+	return startIn(t, filepath.Join(t.TempDir(), "data"), args...)
+}
+
+// startIn is start with a data directory of the caller's choice.
+func startIn(t testing.TB, dir string, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, dir: dir, log: &bytes.Buffer{}}
 	s.args = append([]string{"serve", "--data", s.dir,
 		"--account", "repository=" + repositoryAccount, "--account", "pipeline=" + pipelineAccount}, args...)
 	s.run("127.0.0.1:0")

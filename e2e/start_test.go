@@ -57,6 +57,75 @@ func TestRefusedStarts(t *testing.T) {
 	})
 }
 
+// TestForeignDatabase: a data directory that does not belong to a database is
+// refused, with the way out, and leaves nothing behind in it.
+func TestForeignDatabase(t *testing.T) {
+	base := os.Getenv("SEKISHO_TEST_POSTGRES")
+	if base == "" {
+		t.Skip("SEKISHO_TEST_POSTGRES is not set")
+	}
+	s := start(t, "--database", freshDatabase(t, base))
+	a := s.account("pipeline")
+	bucket(t, a, "foreign")
+	s.stop()
+	for _, more := range [][]string{nil, {"--account", "third=333333333333"}} {
+		dir := filepath.Join(t.TempDir(), "other")
+		got := refused(t, nil, append(more, "--data", dir, "--database", s.args[len(s.args)-1])...)
+		for _, want := range []string{"belongs to another data directory than " + dir, "another master key", "--data DIR", "--database URL"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("said %q, want %q", got, want)
+			}
+		}
+	}
+	s.again()
+	put(t, a, "foreign", "k", "still ours")
+	out, err := exec.Command(binary, "account", "list", "--data", s.dir).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "third") {
+		t.Errorf("a refused start left an account: %s, %v", out, err)
+	}
+}
+
+// TestUnwritableDirectory: a server that cannot write its data ends at once,
+// and says where it could not.
+func TestUnwritableDirectory(t *testing.T) {
+	fresh := readOnly(t, func(string) {})
+	made := readOnly(t, func(dir string) {
+		s := startIn(t, filepath.Join(dir, "data"))
+		s.stop()
+	})
+	for name, dir := range map[string]string{"fresh": fresh, "of another run": made} {
+		began := time.Now()
+		got := refused(t, nil, "--data", filepath.Join(dir, "data"))
+		if !strings.Contains(got, "data directory") || !strings.Contains(got, dir) || strings.Contains(got, "panic") {
+			t.Errorf("%s: said %q", name, got)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%s: took %v", name, took)
+		}
+	}
+}
+
+// readOnly returns a directory that nobody can write into, after fill has: of
+// a file system that is mounted for reading only when root runs the test, of
+// which permissions would not keep it.
+func readOnly(t *testing.T, fill func(dir string)) string {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		dir := mounted(t, "8m")
+		fill(dir)
+		writeProtect(t, dir)
+		return dir
+	}
+	dir := t.TempDir()
+	fill(dir)
+	for _, d := range []string{filepath.Join(dir, "data"), dir} {
+		if err := os.Chmod(d, 0o555); err == nil {
+			t.Cleanup(func() { os.Chmod(d, 0o755) })
+		}
+	}
+	return dir
+}
+
 // slow is a body that calls during when half of it has been read.
 type slow struct {
 	*strings.Reader

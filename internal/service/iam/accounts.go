@@ -31,12 +31,15 @@ const (
 	findAccount       = `SELECT id, name, created, version FROM iam_account WHERE id = $1`
 	findAccountByName = `SELECT id, name, created, version FROM iam_account WHERE name = $1`
 	listAccounts      = `SELECT id, name, created, version FROM iam_account ORDER BY name`
+	anyKey            = `SELECT id, account, user_id, secret, status, created FROM iam_access_key ORDER BY id LIMIT 1`
 	insertAccount     = `INSERT INTO iam_account (id, name, created, version) VALUES ($1, $2, $3, 1) ON CONFLICT DO NOTHING`
 )
 
 // CreateAccount makes an account with a root access key, or returns the one
 // that has this name; an account that came into being by its id alone gets the
-// name. An empty id has one generated, an empty name means the id.
+// name. An empty id has one generated, an empty name means the id. It answers
+// seal.ErrBroken, and makes nothing, where another master key seals what the
+// database holds.
 func (s *Service) CreateAccount(ctx context.Context, name, id string) (Account, error) {
 	if id != "" && !aws.IsAccountID(id) {
 		return Account{}, errAccount("account id %q is not twelve digits", id)
@@ -46,6 +49,9 @@ func (s *Service) CreateAccount(ctx context.Context, name, id string) (Account, 
 	}
 	var a Account
 	err := s.db.Update(ctx, func(tx *state.Tx) error {
+		if err := s.opens(ctx, tx); err != nil {
+			return err
+		}
 		row, err := ensureAccount(ctx, tx, name, id, s.now())
 		if err != nil {
 			return err
@@ -54,6 +60,20 @@ func (s *Service) CreateAccount(ctx context.Context, name, id string) (Account, 
 		return err
 	})
 	return a, err
+}
+
+// opens tries our master key on a secret that is there. What is sealed under
+// one key must not come to lie among what is sealed under another: no process
+// could start on both.
+func (s *Service) opens(ctx context.Context, tx *state.Tx) error {
+	k, err := state.Get[keyRow](ctx, tx, anyKey)
+	if errors.Is(err, state.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		_, err = s.open(k)
+	}
+	return err
 }
 
 // errAccount is an account that cannot be made. AWS has no word for it.
