@@ -17,13 +17,12 @@ import (
 
 // assumeRoleNeeds asks for sts:AssumeRole on the role, and for the separate
 // permissions to pass tags and a source identity, each from the role's trust
-// policy and the caller's own policies.
+// policy and the caller's own policies. To hand on what the calling session
+// has (its transitive tags, its source identity) takes these permissions as
+// setting it does.
 func (s *Service) assumeRoleNeeds(ctx context.Context, c *call.Call, in *api.AssumeRoleInput) ([]call.Need, error) {
 	if c.Principal.Kind == aws.Root {
 		return nil, denied("Roles may not be assumed by root accounts.")
-	}
-	if in.RoleSessionName == "" {
-		return nil, aws.Errorf("ValidationError", "1 validation error detected: Value null at 'roleSessionName' failed to satisfy constraint: Member must not be null").WithStatus(400)
 	}
 	arn, ok := aws.ParseARN(in.RoleArn)
 	if !ok || arn.Account == "" {
@@ -43,7 +42,7 @@ func (s *Service) assumeRoleNeeds(ctx context.Context, c *call.Call, in *api.Ass
 		list = append(list, need)
 	}
 	add("sts:AssumeRole")
-	if len(in.Tags) > 0 {
+	if len(in.Tags)+len(c.Principal.TransitiveTagKeys) > 0 {
 		add("sts:TagSession")
 	}
 	if in.SourceIdentity != "" || c.Principal.SourceIdentity != "" {
@@ -58,7 +57,9 @@ func refuse(c *call.Call, n call.Need, _ policy.Decision) *aws.Error {
 	return denied("User: " + c.Principal.ARN + " is not authorized to perform: " + n.Action + " on resource: " + n.Resource)
 }
 
-// keys are the condition keys of an assumption.
+// keys are the condition keys of an assumption. The tags that are handed on
+// show as the caller's aws:PrincipalTag; that they are no aws:RequestTag
+// follows from AWS's documentation, and is not confirmed.
 func keys(c *call.Call, in *api.AssumeRoleInput, r call.Role) policy.Keys {
 	k := policy.Keys{"sts:rolesessionname": {in.RoleSessionName}}
 	if in.ExternalId != "" {
@@ -106,11 +107,11 @@ func (s *Service) assumeRole(ctx context.Context, c *call.Call, in *api.AssumeRo
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.session(ctx, c, in, r)
+	p, tags, err := s.session(ctx, c, in, r)
 	if err != nil {
 		return nil, err
 	}
-	packed, err := packedSize(p)
+	packed, err := packedSize(p, tags)
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +146,9 @@ func duration(c *call.Call, in *api.AssumeRoleInput, r call.Role) (time.Duration
 	return d, nil
 }
 
-// session is whom the credentials will stand for.
-func (s *Service) session(ctx context.Context, c *call.Call, in *api.AssumeRoleInput, r call.Role) (aws.Principal, error) {
+// session is whom the credentials will stand for, with the tags that take room
+// in it.
+func (s *Service) session(ctx context.Context, c *call.Call, in *api.AssumeRoleInput, r call.Role) (aws.Principal, []aws.Tag, error) {
 	arn, _ := aws.ParseARN(r.ARN)
 	name := r.ARN[strings.LastIndexByte(r.ARN, '/')+1:]
 	p := aws.Principal{
@@ -155,12 +157,13 @@ func (s *Service) session(ctx context.Context, c *call.Call, in *api.AssumeRoleI
 		SourceIdentity: sourceIdentity(c, in), Chained: c.Principal.Kind == aws.Session,
 	}
 	if was := c.Principal.SourceIdentity; was != "" && in.SourceIdentity != "" && in.SourceIdentity != was {
-		return p, aws.Errorf("ValidationError", "The source identity of the calling session cannot be changed.").WithStatus(400)
+		return p, nil, aws.Errorf("ValidationError", "The source identity is already set for this assume role session").WithStatus(400)
 	}
 	if err := s.narrow(ctx, &p, in); err != nil {
-		return p, err
+		return p, nil, err
 	}
-	return p, tag(&p, c, in, r)
+	tags, err := tag(&p, c, in, r)
+	return p, tags, err
 }
 
 // narrow adds the session policies.
@@ -188,18 +191,26 @@ func (s *Service) narrow(ctx context.Context, p *aws.Principal, in *api.AssumeRo
 	return nil
 }
 
-const (
-	maxSessionPolicies = 10
-	maxSessionTags     = 50
-)
+const maxSessionPolicies = 10
 
 // tag gives the session its principal tags: the role's own, over them those
-// that are passed on from the calling session, over them the request's.
-func tag(p *aws.Principal, c *call.Call, in *api.AssumeRoleInput, r call.Role) error {
-	if len(in.Tags) > maxSessionTags {
-		return aws.Errorf("ValidationError", "1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to %d", maxSessionTags).WithStatus(400)
+// that are handed on from the calling session, over them the request's. It
+// returns the tags that take room in the session: all but the role's own.
+func tag(p *aws.Principal, c *call.Call, in *api.AssumeRoleInput, r call.Role) ([]aws.Tag, error) {
+	if err := checkTags(in.Tags, in.TransitiveTagKeys, c.Principal.TransitiveTagKeys); err != nil {
+		return nil, err
 	}
-	set := func(t aws.Tag) {
+	var passed []aws.Tag
+	for _, t := range c.Principal.Tags {
+		if hasKey(c.Principal.TransitiveTagKeys, t.Key) {
+			passed = append(passed, t)
+		}
+	}
+	for _, t := range in.Tags {
+		passed = append(passed, aws.Tag{Key: t.Key, Value: t.Value})
+	}
+	p.Tags = slices.Clone(r.Tags)
+	for _, t := range passed {
 		i := slices.IndexFunc(p.Tags, func(o aws.Tag) bool { return strings.EqualFold(o.Key, t.Key) })
 		if i < 0 {
 			p.Tags = append(p.Tags, t)
@@ -207,37 +218,37 @@ func tag(p *aws.Principal, c *call.Call, in *api.AssumeRoleInput, r call.Role) e
 			p.Tags[i] = t
 		}
 	}
-	for _, t := range r.Tags {
-		set(t)
-	}
-	has := func(list []string, key string) bool {
-		return slices.ContainsFunc(list, func(k string) bool { return strings.EqualFold(k, key) })
-	}
+	p.TransitiveTagKeys = append(slices.Clone(c.Principal.TransitiveTagKeys), in.TransitiveTagKeys...)
+	return passed, nil
+}
+
+// checkTags refuses session tags that AWS refuses; their number and length the
+// model bounds. inherited are the transitive keys of the calling session.
+func checkTags(tags []api.Tag, transitive, inherited []string) error {
+	refused := func(text string) error { return aws.Errorf("InvalidParameterValue", "%s", text).WithStatus(400) }
 	var seen []string
-	for _, t := range in.Tags {
-		if has(seen, t.Key) {
-			return aws.Errorf("InvalidParameterValue", "Duplicate tag keys found. Please note that Tag keys are case insensitive.").WithStatus(400)
-		}
-		if has(c.Principal.TransitiveTagKeys, t.Key) {
-			return aws.Errorf("InvalidParameterValue", "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.").WithStatus(400)
+	for _, t := range tags {
+		switch {
+		case len(t.Key) >= 4 && strings.EqualFold(t.Key[:4], "aws:"):
+			return refused("Tag keys starting with 'aws:' are reserved for system use") // AWS's own text is not confirmed
+		case hasKey(seen, t.Key):
+			return refused("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+		case hasKey(inherited, t.Key):
+			return refused("One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
 		}
 		seen = append(seen, t.Key)
 	}
-	for _, k := range in.TransitiveTagKeys {
-		if !has(seen, k) {
-			return aws.Errorf("InvalidParameterValue", "The specified transitive tag key must be included in the requested tags.").WithStatus(400)
+	for _, k := range transitive {
+		if !hasKey(seen, k) {
+			return refused("The specified transitive tag key must be included in the requested tags.")
 		}
 	}
-	for _, t := range c.Principal.Tags {
-		if has(c.Principal.TransitiveTagKeys, t.Key) {
-			set(t)
-		}
-	}
-	for _, t := range in.Tags {
-		set(aws.Tag{Key: t.Key, Value: t.Value})
-	}
-	p.TransitiveTagKeys = append(slices.Clone(c.Principal.TransitiveTagKeys), in.TransitiveTagKeys...)
 	return nil
+}
+
+// hasKey looks for a tag's key, whatever its case.
+func hasKey(keys []string, key string) bool {
+	return slices.ContainsFunc(keys, func(k string) bool { return strings.EqualFold(k, key) })
 }
 
 // maxPacked is the room for session policies and tags after packing, and what
@@ -245,17 +256,16 @@ func tag(p *aws.Principal, c *call.Call, in *api.AssumeRoleInput, r call.Role) e
 // deflate.
 const maxPacked = 2048
 
-// packedSize is how much of the room a session takes, in percent; nil when it
-// takes none.
-func packedSize(p aws.Principal) (*int64, error) {
-	var plain []string
-	plain = append(plain, p.SessionPolicies...)
-	plain = append(plain, p.SessionPolicyARNs...)
-	if len(plain) == 0 && len(p.Tags) == 0 {
-		return nil, nil
-	}
-	for _, t := range p.Tags {
+// packedSize is how much of the room the passed policies and tags take, in
+// percent; nil when there are none.
+func packedSize(p aws.Principal, tags []aws.Tag) (*int64, error) {
+	policies := slices.Concat(p.SessionPolicies, p.SessionPolicyARNs)
+	plain := slices.Clone(policies)
+	for _, t := range tags {
 		plain = append(plain, t.Key, t.Value)
+	}
+	if len(plain) == 0 {
+		return nil, nil
 	}
 	var packed bytes.Buffer
 	w, err := flate.NewWriter(&packed, flate.DefaultCompression)
@@ -269,7 +279,10 @@ func packedSize(p aws.Principal) (*int64, error) {
 		return nil, err
 	}
 	percent := int64((packed.Len()*100 + maxPacked - 1) / maxPacked)
-	if percent > 100 {
+	switch {
+	case percent > 100 && len(policies) == 0:
+		return nil, aws.Errorf("PackedPolicyTooLarge", "Packed size of session tags consumes %d%% of allotted space.", percent)
+	case percent > 100:
 		return nil, aws.Errorf("PackedPolicyTooLarge", "Packed policy consumes %d%% of allotted space, please use smaller policy.", percent)
 	}
 	return &percent, nil

@@ -3,10 +3,14 @@ package sts_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	models "github.com/sekisho/sekisho/internal/api"
 	iamapi "github.com/sekisho/sekisho/internal/api/iam"
 	api "github.com/sekisho/sekisho/internal/api/sts"
 	"github.com/sekisho/sekisho/internal/aws"
@@ -73,6 +77,9 @@ func (w world) role(name string) {
 // assume returns whom the credentials stand for that STS hands out.
 func (w world) assume(by call.Session, in *api.AssumeRoleInput) (*api.AssumeRoleOutput, aws.Principal, error) {
 	w.Helper()
+	if err := models.Check("sts", "AssumeRole", in); err != nil { // as the real door does
+		return nil, aws.Principal{}, err
+	}
 	out, err := api.Client{Invoker: w.env.Door.As(by)}.AssumeRole(context.Background(), in)
 	if err != nil {
 		return nil, aws.Principal{}, err
@@ -146,13 +153,101 @@ func TestSession(t *testing.T) {
 			}
 		}
 		next.SourceIdentity = "bob"
-		if _, _, err := w.assume(wearing, next); code(err) != "ValidationError" {
+		if _, _, err := w.assume(wearing, next); code(err) != "ValidationError" || !strings.Contains(err.Error(), "The source identity is already set for this assume role session") {
 			t.Errorf("another source identity: %v", err)
 		}
 
 		w.env.Advance(2*time.Hour + time.Second)
 		if _, _, err := w.iam.Key(context.Background(), out.Credentials.AccessKeyId, out.Credentials.SessionToken); code(err) != "ExpiredToken" {
 			t.Errorf("after its end: %v", err)
+		}
+	})
+}
+
+// TestChainedTags holds that passing tags on asks for sts:TagSession in the
+// next role's trust as setting them does, that the request's tags override the
+// role's own, and that a transitive tag stays through a whole chain.
+func TestChainedTags(t *testing.T) {
+	each(t, func(w world) {
+		root := iamapi.Client{Invoker: w.env.As("root@111111111111")}
+		trust := func(actions string) {
+			must(root.UpdateAssumeRolePolicy(context.Background(), &iamapi.UpdateAssumeRolePolicyInput{RoleName: "Q",
+				PolicyDocument: `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"*"},"Action":` + actions + `}}`}))(w)
+		}
+		in := func(role string, tags ...api.Tag) *api.AssumeRoleInput {
+			return &api.AssumeRoleInput{RoleArn: "arn:aws:iam::111111111111:role/" + role, RoleSessionName: "s1", Tags: tags}
+		}
+		first := in("R", api.Tag{Key: "Project", Value: "x"}, api.Tag{Key: "own", Value: "y"})
+		first.TransitiveTagKeys = []string{"project"}
+		_, p, err := w.assume(alice(), first)
+		if err != nil {
+			w.Fatal(err)
+		}
+		trust(`"sts:AssumeRole"`)
+		if _, _, err := w.assume(alice().Wearing(p), in("Q")); code(err) != "AccessDenied" || !strings.Contains(err.Error(), "sts:TagSession") {
+			w.Errorf("a transitive tag is passed on without sts:TagSession: %v", err)
+		}
+		if _, _, err := w.assume(alice(), in("Q")); err != nil {
+			w.Errorf("without tags: %v", err)
+		}
+		trust(`["sts:AssumeRole","sts:TagSession"]`)
+		_, q, err := w.assume(alice().Wearing(p), in("Q", api.Tag{Key: "TEAM", Value: "session"}))
+		if err != nil {
+			w.Fatal(err)
+		}
+		want := []aws.Tag{{Key: "TEAM", Value: "session"}, {Key: "Project", Value: "x"}}
+		if diff := cmp.Diff(want, q.Tags); diff != "" {
+			w.Errorf("tags (-want +got):\n%s", diff)
+		}
+		w.role("Z")
+		_, z, err := w.assume(alice().Wearing(q), in("Z"))
+		if err != nil {
+			w.Fatal(err)
+		}
+		want = []aws.Tag{{Key: "team", Value: "role"}, {Key: "Project", Value: "x"}}
+		if diff := cmp.Diff(want, z.Tags); diff != "" {
+			w.Errorf("tags at the end of the chain (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestTagLimits holds the bounds of session tags, and what counts for the
+// packed size.
+func TestTagLimits(t *testing.T) {
+	each(t, func(w world) {
+		many := func(n, size int) (tags []api.Tag) {
+			for i := range n {
+				tags = append(tags, api.Tag{Key: fmt.Sprintf("k%d", i), Value: aws.RandomText(size, aws.Alnum)})
+			}
+			return tags
+		}
+		assume := func(tags []api.Tag) (*int64, error) {
+			out, _, err := w.assume(alice(), &api.AssumeRoleInput{RoleArn: "arn:aws:iam::111111111111:role/R", RoleSessionName: "s1", Tags: tags})
+			if err != nil {
+				return nil, err
+			}
+			return out.PackedPolicySize, nil
+		}
+		if size, err := assume(nil); size != nil || err != nil {
+			w.Errorf("the role's own tags count: %v, %v", size, err)
+		}
+		if size, err := assume(many(50, 1)); err != nil || size == nil || *size < 1 || *size > 100 {
+			w.Errorf("50 tags: %v, %v", size, err)
+		}
+		for name, tt := range map[string]struct {
+			tags       []api.Tag
+			code, text string
+		}{
+			"51 tags":      {many(51, 1), "ValidationError", "50"},
+			"long key":     {[]api.Tag{{Key: strings.Repeat("k", 129), Value: "v"}}, "ValidationError", "128"},
+			"long value":   {[]api.Tag{{Key: "k", Value: strings.Repeat("v", 257)}}, "ValidationError", "256"},
+			"no key":       {[]api.Tag{{Value: "v"}}, "ValidationError", "key"},
+			"AWS's prefix": {[]api.Tag{{Key: "Aws:k", Value: "v"}}, "InvalidParameterValue", "aws:"},
+			"too much":     {many(50, 200), "PackedPolicyTooLarge", "Packed size of session tags consumes "},
+		} {
+			if _, err := assume(tt.tags); code(err) != tt.code || !strings.Contains(err.Error(), tt.text) {
+				w.Errorf("%s: %v, want %s", name, err, tt.code)
+			}
 		}
 	})
 }
