@@ -262,7 +262,10 @@ func (g *Gateway) openS3(q *request, r *wire.Request) error {
 			return aws.Errorf("MaxMessageLengthExceeded", "Your request was too big.").WithStatus(http.StatusBadRequest).
 				With("MaxMessageLengthBytes", strconv.FormatInt(q.service.MaxBody(), 10))
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return checkDigests(q.op.Name, q.Header, body, r.Body)
 	}
 	if body.Length() < 0 {
 		return aws.Errorf("MissingContentLength", "You must provide the Content-Length HTTP header.").WithStatus(http.StatusLengthRequired)
@@ -307,6 +310,14 @@ func s3Keys(q *request) map[string][]string {
 	}
 	if v := q.Header.Get("X-Amz-Content-Sha256"); v != "" {
 		keys["s3:x-amz-content-sha256"] = []string{v}
+	}
+	// A listing of the root names the empty prefix, and policies allow that by
+	// it; to name none is something else.
+	query := q.URL.Query()
+	for _, name := range []string{"prefix", "delimiter"} {
+		if v, ok := query[name]; ok && v[0] == "" {
+			keys["s3:"+name] = []string{""}
+		}
 	}
 	return keys
 }

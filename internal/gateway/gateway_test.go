@@ -173,6 +173,10 @@ func newSite(t *testing.T) *site {
 			}
 			return &s3.PutObjectOutput{ETag: fmt.Sprint(n)}, nil
 		}),
+		op(s, "PutBucketTagging", func(*s3.PutBucketTaggingInput) (*s3.PutBucketTaggingOutput, error) { return nil, nil }),
+		op(s, "DeleteObjects", func(*s3.DeleteObjectsInput) (*s3.DeleteObjectsOutput, error) { return nil, nil }),
+		op(s, "CompleteMultipartUpload", func(*s3.CompleteMultipartUploadInput) (*s3.CompleteMultipartUploadOutput, error) { return nil, nil }),
+		op(s, "ListObjectsV2", func(*s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) { return nil, nil }),
 		op(s, "DeleteObject", func(*s3.DeleteObjectInput) (*s3.DeleteObjectOutput, error) { return nil, nil }),
 	})
 	door.Serve("codecommit", []call.Operation{
