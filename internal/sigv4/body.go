@@ -17,7 +17,8 @@ import (
 // Anonymous returns the request of a caller who signs nothing, so that its
 // body can be read. The error is an *Error.
 func Anonymous(r *http.Request) (*Request, error) {
-	q := &Request{r: r, Service: "s3", payload: r.Header.Get("X-Amz-Content-Sha256"), standing: trusted}
+	q := &Request{r: r, Service: "s3", standing: trusted}
+	q.payload = q.header("X-Amz-Content-Sha256")
 	switch {
 	case q.payload == "":
 		q.payload = UnsignedPayload

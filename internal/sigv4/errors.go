@@ -202,13 +202,17 @@ func errDate(date string, presigned bool) *Error {
 
 func errExpires(text string) *Error { return &Error{incomplete, text, badQuery(text)} }
 
-func errUnsigned(name string) *Error {
-	e := &Error{kind: mismatch, message: "'" + name + "' must be a 'SignedHeader' in the AWS Authorization."}
-	if name == "host" {
-		e.message = "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."
+// errUnsigned names the headers, in lower case, that have to be signed.
+func errUnsigned(names []string) *Error {
+	texts := make([]string, len(names))
+	for i, name := range names {
+		texts[i] = "'" + name + "' must be a 'SignedHeader' in the AWS Authorization."
+		if name == "host" {
+			texts[i] = "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."
+		}
 	}
-	e.s3 = s3Error("AccessDenied", 403, "There were headers present in the request which were not signed", "HeadersNotSigned", name)
-	return e
+	return &Error{mismatch, strings.Join(texts, " "),
+		s3Error("AccessDenied", 403, "There were headers present in the request which were not signed", "HeadersNotSigned", strings.Join(names, ", "))}
 }
 
 func errPayloadMissing() *Error {

@@ -3,6 +3,7 @@ package sigv4
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -142,15 +143,15 @@ func (q *Request) readHeader(header string) (credential string, _ *Error) {
 	if credential == "" || q.signedHeaders == "" || q.signature == "" || !dated {
 		return "", errHeader(credential, q.signedHeaders, q.signature, dated, header)
 	}
-	q.Token = q.r.Header.Get("X-Amz-Security-Token")
+	q.Token = q.header("X-Amz-Security-Token")
 	return credential, nil
 }
 
 // readDate takes the time from X-Amz-Date, or else from Date.
 func (q *Request) readDate() (found bool, _ *Error) {
-	date := q.r.Header.Get("X-Amz-Date")
+	date := q.header("X-Amz-Date")
 	if date == "" {
-		date = q.r.Header.Get("Date")
+		date = q.header("Date")
 		if t, err := http.ParseTime(date); err == nil {
 			q.Time, q.date = t.UTC(), t.UTC().Format(isoBasic)
 			return true, nil
@@ -336,7 +337,7 @@ func (q *Request) readPayload() *Error {
 		return nil
 	}
 	if q.payload == "" {
-		header := q.r.Header.Get("X-Amz-Content-Sha256")
+		header := q.header("X-Amz-Content-Sha256")
 		switch {
 		case !q.Presigned && header == "":
 			return errPayloadMissing()
@@ -368,12 +369,11 @@ func isDigest(s string) bool {
 	return true
 }
 
-// checkSigned demands a signature over the host and over every x-amz-* header:
-// what is not signed could have been added by anybody on the way.
+// checkSigned demands a signature over the host and over every x-amz-* header,
+// whatever the service: what is not signed could have been added by anybody on
+// the way. In HTTP/2 the host is called :authority, and AWS takes either name.
 func (q *Request) checkSigned() *Error {
-	if !q.signs("host") && !q.signs(":authority") {
-		return errUnsigned("host")
-	}
+	var unsigned []string
 	for name := range q.r.Header {
 		if len(name) < 6 || !strings.EqualFold(name[:6], "x-amz-") || q.signs(name) {
 			continue
@@ -382,10 +382,22 @@ func (q *Request) checkSigned() *Error {
 		if strings.EqualFold(name, "x-amz-content-sha256") {
 			continue
 		}
-		return errUnsigned(strings.ToLower(name))
+		unsigned = append(unsigned, strings.ToLower(name))
 	}
-	return nil
+	if !q.signs("host") && !q.signs(":authority") {
+		unsigned = append(unsigned, "host")
+	}
+	if unsigned == nil {
+		return nil
+	}
+	slices.Sort(unsigned)
+	return errUnsigned(unsigned)
 }
+
+// header returns the value of a header that has one value. Of one that was sent
+// more often it returns all, which are no value of any that is looked for: to
+// heed the first alone would be to believe what others read differently.
+func (q *Request) header(name string) string { return strings.Join(q.r.Header[name], ",") }
 
 // signs reports whether a header is among the signed ones.
 func (q *Request) signs(name string) bool {

@@ -471,6 +471,87 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestUnsignedHeaders holds that every x-amz-* header has to be signed, and
+// that a refusal names all that are not, in one order.
+func TestUnsignedHeaders(t *testing.T) {
+	for _, service := range []string{"s3", "kms"} {
+		r := httptest.NewRequest("PUT", "http://host/key", nil)
+		r.Header.Set("X-Amz-Acl", "private")
+		signer(service).Sign(r, EmptyPayload, now)
+		r.Header.Set("X-Amz-Tagging", "a=b")
+		r.Header.Set("X-Amz-Copy-Source", "/b/k")
+		r.Header.Set("X-Amzn-Trace-Id", "Root=1") // proxies add it
+		_, err := Parse(r)
+		var e *Error
+		if !errors.As(err, &e) {
+			t.Fatalf("%s: %v", service, err)
+		}
+		if got := e.For(S3).Fields["HeadersNotSigned"]; got != "x-amz-copy-source, x-amz-tagging" {
+			t.Errorf("%s: HeadersNotSigned = %q", service, got)
+		}
+		if got := e.For(JSON).Message; got != "'x-amz-copy-source' must be a 'SignedHeader' in the AWS Authorization. 'x-amz-tagging' must be a 'SignedHeader' in the AWS Authorization." {
+			t.Errorf("%s: %s", service, got)
+		}
+	}
+}
+
+// TestAuthority holds that the host may be signed by the name that it has in
+// HTTP/2, which net/http shows as Host whatever the version.
+func TestAuthority(t *testing.T) {
+	build := func() *http.Request {
+		r := httptest.NewRequest("GET", "http://host/key", nil)
+		r.Header.Set("X-Amz-Date", now.Format(isoBasic))
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+keyID+"/20260304/us-east-1/kms/aws4_request, SignedHeaders=:authority;x-amz-date, Signature=00")
+		q, err := Parse(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := signingKey([]byte(secret), q.day, q.Region, q.Service)
+		sum := sha256.Sum256(q.appendCanonical(nil, EmptyPayload))
+		signature := mac(key[:], hex.AppendEncode(appendToSign(nil, algorithm, q.date, q.day, q.Region, q.Service), sum[:]))
+		r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "Signature=00", "Signature="+hex.EncodeToString(signature[:]), 1))
+		return r
+	}
+	for _, host := range []string{"host", "other"} {
+		r := build()
+		r.Host = host
+		q, err := Parse(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Verify([]byte(secret), "", now); (err == nil) != (host == "host") {
+			t.Errorf("signed for host, sent to %s: %v", host, err)
+		}
+	}
+}
+
+// TestRepeatedHeaders holds that of the headers a signature stands on each has
+// one value: whoever reads the first would not see what the second says.
+func TestRepeatedHeaders(t *testing.T) {
+	for name, want := range map[string]string{
+		"X-Amz-Date":           "AccessDenied",
+		"X-Amz-Content-Sha256": "InvalidArgument",
+		"Authorization":        "InvalidArgument",
+	} {
+		r := httptest.NewRequest("GET", "http://host/key", nil)
+		signer("s3").Sign(r, EmptyPayload, now)
+		r.Header.Add(name, r.Header.Get(name))
+		_, err := Parse(r)
+		var e *Error
+		if !errors.As(err, &e) || e.For(S3).Code != want {
+			t.Errorf("%s twice: %v, want %s", name, err, want)
+		}
+	}
+	r := httptest.NewRequest("GET", "http://host/key", nil)
+	s := signer("s3")
+	s.Token = "token"
+	s.Sign(r, EmptyPayload, now)
+	r.Header.Add("X-Amz-Security-Token", "token")
+	if q, err := Parse(r); err != nil || q.Token == "token" {
+		t.Errorf("a token twice: %+v, %v", q, err)
+	}
+}
+
 func TestClock(t *testing.T) {
 	presign := func(service string, at time.Time) *Request {
 		r := httptest.NewRequest("GET", "http://host/key", nil)
