@@ -1,8 +1,10 @@
 package cloudformation
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,14 +112,14 @@ func (s *Service) changeSet(ctx context.Context, c *call.Call, stackName, name s
 
 // changeSetNeed is the permission on the stack of a change set.
 func (s *Service) changeSetNeed(ctx context.Context, c *call.Call, action, stackName, name string) ([]call.Need, error) {
-	keys := keysOf("", "", name, nil)
+	keys := asked{changeSet: name}.keys()
 	if stackName != "" {
 		return s.need(ctx, c, action, stackName, keys)
 	}
 	st, cs, err := s.changeSet(ctx, c, "", name)
 	switch {
 	case err == nil:
-		return []call.Need{{Action: action, Resource: st.ID, Keys: keysOf("", "", cs.Name, nil)}}, nil
+		return []call.Need{st.need(action, asked{changeSet: cs.Name}.keys())}, nil
 	case errorCode(err) == "":
 		return nil, err
 	}
@@ -125,12 +127,22 @@ func (s *Service) changeSetNeed(ctx context.Context, c *call.Call, action, stack
 }
 
 func (s *Service) createChangeSetNeeds(ctx context.Context, c *call.Call, in *api.CreateChangeSetInput) ([]call.Need, error) {
-	needs, err := s.need(ctx, c, "cloudformation:CreateChangeSet", in.StackName,
-		keysOf(in.TemplateURL, in.RoleARN, in.ChangeSetName, in.ResourceTypes))
+	needs, err := s.need(ctx, c, "cloudformation:CreateChangeSet", in.StackName, asked{
+		templateURL: in.TemplateURL, roleARN: in.RoleARN, changeSet: in.ChangeSetName, types: in.ResourceTypes, tags: in.Tags,
+	}.keys())
 	return passing(needs, err, in.RoleARN)
 }
 
 func (s *Service) createChangeSet(ctx context.Context, c *call.Call, in *api.CreateChangeSetInput) (*api.CreateChangeSetOutput, error) {
+	for {
+		out, err := s.tryChangeSet(ctx, c, in)
+		if !errors.Is(err, errMoved) {
+			return out, err
+		}
+	}
+}
+
+func (s *Service) tryChangeSet(ctx context.Context, c *call.Call, in *api.CreateChangeSetInput) (*api.CreateChangeSetOutput, error) {
 	st, err := s.changing(ctx, c, in)
 	if err != nil {
 		return nil, err
@@ -158,6 +170,9 @@ func (s *Service) createChangeSet(ctx context.Context, c *call.Call, in *api.Cre
 	if err != nil {
 		return nil, err
 	}
+	if cs.Nested && slices.ContainsFunc(t.Resources, func(r cfn.Resource) bool { return r.Type == "AWS::CloudFormation::Stack" }) {
+		return nil, validation("IncludeNestedStacks: change sets of nested stacks are not provided by sekisho.")
+	}
 	cs.Def = *d
 	p, err := s.plan(ctx, st, t, d)
 	e, refused := errors.AsType[*aws.Error](err)
@@ -180,6 +195,8 @@ func (s *Service) changing(ctx context.Context, c *call.Call, in *api.CreateChan
 		return nil, validation("Importing resources is not provided by sekisho.")
 	case in.DeploymentMode != "":
 		return nil, validation("DeploymentMode %s is not provided by sekisho.", in.DeploymentMode)
+	case in.OnStackFailure == "DELETE" && in.ChangeSetType != "CREATE":
+		return nil, validation("OnStackFailure DELETE can be specified only for a change set of type CREATE.")
 	}
 	st, err := s.stack(ctx, c, in.StackName)
 	none := errorCode(err) == "ValidationError"
@@ -214,6 +231,8 @@ func (s *Service) saveChangeSet(ctx context.Context, c *call.Call, st *stack, cs
 			if err := s.review(ctx, tx, c, st); err != nil {
 				return err
 			}
+		} else if now, err := s.loadStack(ctx, tx, st.ID); err != nil || !now.Updated.Equal(st.Updated) {
+			return cmp.Or(err, errMoved)
 		}
 		_, old, err := s.findChangeSet(ctx, tx, c, st.ID, cs.Name)
 		if err == nil {
@@ -487,6 +506,13 @@ func (s *Service) finishChangeSet(ctx context.Context, tx *state.Tx, id, status 
 		execution = "EXECUTE_COMPLETE"
 	}
 	_, err := tx.Exec(ctx, `UPDATE cloudformation_change_set SET execution = $2 WHERE id = $1`, id, execution)
+	return err
+}
+
+// outdateChangeSets says of a stack's change sets that the stack has moved on
+// without them.
+func (s *Service) outdateChangeSets(ctx context.Context, tx *state.Tx, stackID string) error {
+	_, err := tx.Exec(ctx, `UPDATE cloudformation_change_set SET execution = 'OBSOLETE' WHERE stack = $1 AND execution = 'AVAILABLE'`, stackID)
 	return err
 }
 

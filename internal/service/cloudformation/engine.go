@@ -243,7 +243,7 @@ func (r *run) cancelled(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return st.Op != nil && st.Op.ID == r.op.ID && st.Op.Cancelled, nil
+	return st.Cancelled == r.op.ID, nil
 }
 
 // apply makes the stack's resources what the target says.
@@ -267,14 +267,11 @@ func (r *run) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.timedOut(r.s.now()) {
+		return r.fail(ctx, "Stack creation time exceeded the specified timeout. ")
+	}
 	if len(failed) > 0 {
 		return r.fail(ctx, r.failedResources(failed))
-	}
-	if gone, err := r.cancelled(ctx); err != nil || gone {
-		if err == nil {
-			err = r.fail(ctx, "User Initiated")
-		}
-		return err
 	}
 	outputs, err := in.OutputValues(r)
 	if err != nil {
@@ -323,6 +320,12 @@ func (r *run) applied(ctx context.Context, in *cfn.Instance, outputs []cfn.Outpu
 	previous := r.st.stackBody
 	err = r.s.db.Update(ctx, func(tx *state.Tx) error {
 		r.st.stackBody = previous
+		switch now, err := r.s.loadStack(ctx, tx, r.st.ID); {
+		case err != nil:
+			return err
+		case now.Cancelled == r.op.ID:
+			return validation("User Initiated")
+		}
 		if err := r.s.export(ctx, tx, r.st, outputs); err != nil {
 			return err
 		}
@@ -338,7 +341,7 @@ func (r *run) applied(ctx context.Context, in *cfn.Instance, outputs []cfn.Outpu
 		return r.s.setStatus(ctx, tx, r.st, "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "", now)
 	})
 	var e *aws.Error
-	if errors.As(err, &e) { // an export is taken or in use
+	if errors.As(err, &e) { // cancelled, or an export is taken or in use
 		r.st.stackBody = previous
 		r.op.Phase = phaseApply
 		return r.fail(ctx, e.Message)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,45 +23,60 @@ const noUpdates = "No updates are to be performed."
 
 var stackName = regexp.MustCompile(`^[a-zA-Z][-a-zA-Z0-9]{0,127}$`)
 
-// stackARN is the ARN by which a stack that a call names is judged: its own,
-// or the one of any stack of that name.
-func (s *Service) stackARN(ctx context.Context, c *call.Call, name string) (string, error) {
-	if strings.HasPrefix(name, "arn:") {
-		return name, nil
-	}
-	st, err := s.stack(ctx, c, name)
-	if errorCode(err) == "ValidationError" {
-		return aws.NewARN("cloudformation", c.Region, c.Account(), "stack/"+name+"/*"), nil
-	}
-	if err != nil {
-		return "", err
-	}
-	return st.ID, nil
-}
-
-// need is the permission on one stack.
+// need is the permission on the stack that a call names. It is judged by its
+// own ARN and tags, and where there is none by the ARN of any stack of that
+// name.
 func (s *Service) need(ctx context.Context, c *call.Call, action, name string, keys policy.Keys) ([]call.Need, error) {
-	arn, err := s.stackARN(ctx, c, name)
-	if err != nil {
+	st, err := s.stack(ctx, c, name)
+	switch {
+	case err == nil:
+		return []call.Need{st.need(action, keys)}, nil
+	case errorCode(err) != "ValidationError":
 		return nil, err
+	case !strings.HasPrefix(name, "arn:"):
+		name = aws.NewARN("cloudformation", c.Region, c.Account(), "stack/"+name+"/*")
 	}
-	return []call.Need{{Action: action, Resource: arn, Keys: keys}}, nil
+	return []call.Need{{Action: action, Resource: name, Keys: keys}}, nil
 }
 
-// keysOf are CloudFormation's own condition keys.
-func keysOf(templateURL, roleARN, changeSet string, types []string) policy.Keys {
+// need is the permission on a stack that is there.
+func (st *stack) need(action string, keys policy.Keys) call.Need {
+	d := &st.Def
+	if d.Template == "" && st.Op != nil && st.Op.Target != nil {
+		d = st.Op.Target // it is being made
+	}
+	if keys == nil {
+		keys = policy.Keys{}
+	}
+	for _, t := range d.Tags {
+		keys["aws:resourcetag/"+strings.ToLower(t.Key)] = []string{t.Value}
+	}
+	return call.Need{Action: action, Resource: st.ID, Keys: keys}
+}
+
+// asked is what CloudFormation's own condition keys tell of a request.
+type asked struct {
+	templateURL, stackPolicyURL, roleARN, changeSet string
+
+	types []string
+	tags  []api.Tag
+}
+
+func (a asked) keys() policy.Keys {
 	k := policy.Keys{}
-	if templateURL != "" {
-		k["cloudformation:templateurl"] = []string{templateURL}
+	for name, value := range map[string]string{
+		"cloudformation:templateurl": a.templateURL, "cloudformation:stackpolicyurl": a.stackPolicyURL,
+		"cloudformation:rolearn": a.roleARN, "cloudformation:changesetname": a.changeSet,
+	} {
+		if value != "" {
+			k[name] = []string{value}
+		}
 	}
-	if roleARN != "" {
-		k["cloudformation:rolearn"] = []string{roleARN}
+	if len(a.types) > 0 {
+		k["cloudformation:resourcetypes"] = a.types
 	}
-	if changeSet != "" {
-		k["cloudformation:changesetname"] = []string{changeSet}
-	}
-	if len(types) > 0 {
-		k["cloudformation:resourcetypes"] = types
+	for _, t := range a.tags {
+		k.AddRequestTag(t.Key, t.Value)
 	}
 	return k
 }
@@ -76,7 +92,9 @@ func passing(needs []call.Need, err error, roleARN string) ([]call.Need, error) 
 }
 
 func (s *Service) createStackNeeds(ctx context.Context, c *call.Call, in *api.CreateStackInput) ([]call.Need, error) {
-	needs, err := s.need(ctx, c, "cloudformation:CreateStack", in.StackName, keysOf(in.TemplateURL, in.RoleARN, "", in.ResourceTypes))
+	needs, err := s.need(ctx, c, "cloudformation:CreateStack", in.StackName, asked{
+		templateURL: in.TemplateURL, stackPolicyURL: in.StackPolicyURL, roleARN: in.RoleARN, types: in.ResourceTypes, tags: in.Tags,
+	}.keys())
 	return passing(needs, err, in.RoleARN)
 }
 
@@ -211,11 +229,26 @@ func (s *Service) beginCreate(ctx context.Context, c *call.Call, st *stack) (id 
 }
 
 func (s *Service) updateStackNeeds(ctx context.Context, c *call.Call, in *api.UpdateStackInput) ([]call.Need, error) {
-	needs, err := s.need(ctx, c, "cloudformation:UpdateStack", in.StackName, keysOf(in.TemplateURL, in.RoleARN, "", in.ResourceTypes))
+	needs, err := s.need(ctx, c, "cloudformation:UpdateStack", in.StackName, asked{
+		templateURL: in.TemplateURL, stackPolicyURL: in.StackPolicyURL, roleARN: in.RoleARN, types: in.ResourceTypes, tags: in.Tags,
+	}.keys())
 	return passing(needs, err, in.RoleARN)
 }
 
+// errMoved says that a stack was changed by someone else between its being
+// read and the change that was planned from what was read.
+var errMoved = errors.New("the stack has changed meanwhile")
+
 func (s *Service) updateStack(ctx context.Context, c *call.Call, in *api.UpdateStackInput) (*api.UpdateStackOutput, error) {
+	for {
+		out, err := s.tryUpdate(ctx, c, in)
+		if !errors.Is(err, errMoved) {
+			return out, err
+		}
+	}
+}
+
+func (s *Service) tryUpdate(ctx context.Context, c *call.Call, in *api.UpdateStackInput) (*api.UpdateStackOutput, error) {
 	st, err := s.stack(ctx, c, in.StackName)
 	if err != nil {
 		return nil, err
@@ -255,7 +288,7 @@ func (s *Service) updateStack(ctx context.Context, c *call.Call, in *api.UpdateS
 	if _, err := s.wear(ctx, op.Session, role, st.ID); err != nil {
 		return nil, err
 	}
-	if err := s.beginUpdate(ctx, c, st.ID, op, role, request); err != nil {
+	if err := s.beginUpdate(ctx, c, st, op, role, request); err != nil {
 		return nil, err
 	}
 	s.settled(ctx, st.ID)
@@ -275,15 +308,19 @@ func cannotUpdate(st *stack) error {
 	return validation("Stack:%s is in %s state and can not be updated.", st.ID, st.Status)
 }
 
-// beginUpdate records an update and the job that does it.
-func (s *Service) beginUpdate(ctx context.Context, c *call.Call, id string, op *operation, role, request string) error {
+// beginUpdate records an update of the stack that was seen, and the job that
+// does it. Change sets that were made before are worth nothing from now on.
+func (s *Service) beginUpdate(ctx context.Context, c *call.Call, seen *stack, op *operation, role, request string) error {
 	return s.db.Update(ctx, func(tx *state.Tx) error {
-		st, err := s.loadStack(ctx, tx, id)
+		st, err := s.loadStack(ctx, tx, seen.ID)
 		if err != nil {
 			return err
 		}
 		if err := updatable(st); err != nil {
 			return err
+		}
+		if !st.Updated.Equal(seen.Updated) {
+			return errMoved
 		}
 		previous := st.Def
 		if st.Status == "UPDATE_FAILED" && st.Op != nil && st.Op.Previous != nil {
@@ -292,8 +329,8 @@ func (s *Service) beginUpdate(ctx context.Context, c *call.Call, id string, op *
 		op.Previous = &previous
 		st.Op, st.RoleARN, st.Updated = op, role, c.Time
 		st.Token, st.Request = op.Token, request
-		if op.ChangeSet != "" {
-			st.ChangeSetID = op.ChangeSet
+		if err := s.outdateChangeSets(ctx, tx, st.ID); err != nil {
+			return err
 		}
 		if err := s.setStatus(ctx, tx, st, "UPDATE_IN_PROGRESS", "User Initiated", c.Time); err != nil {
 			return err
@@ -361,7 +398,7 @@ func (s *Service) plan(ctx context.Context, st *stack, t *cfn.Template, d *defin
 }
 
 func (s *Service) deleteStackNeeds(ctx context.Context, c *call.Call, in *api.DeleteStackInput) ([]call.Need, error) {
-	needs, err := s.need(ctx, c, "cloudformation:DeleteStack", in.StackName, keysOf("", in.RoleARN, "", nil))
+	needs, err := s.need(ctx, c, "cloudformation:DeleteStack", in.StackName, asked{roleARN: in.RoleARN}.keys())
 	return passing(needs, err, in.RoleARN)
 }
 
@@ -410,6 +447,14 @@ func (s *Service) beginDelete(ctx context.Context, c *call.Call, id string, op *
 		case op.Force && st.Status != "DELETE_FAILED":
 			return validation("Invalid operation on stack [%s]. FORCE_DELETE_STACK can be specified only when the stack is in the DELETE_FAILED state.", st.ID)
 		}
+		strange, err := s.othersThan(ctx, tx, st.ID, "DELETE_FAILED", op.Retain)
+		if err != nil {
+			return err
+		}
+		if strange != nil {
+			return validation("Invalid operation on stack [%s]. The specified resources to retain must be in a valid state. "+
+				"Do not specify the following resources: [%s]", st.ID, strings.Join(strange, ", "))
+		}
 		if st.Op != nil { // of a failed update: both templates order what is left
 			op.Previous, op.Target = st.Op.Previous, st.Op.Target
 		}
@@ -425,10 +470,22 @@ func (s *Service) beginDelete(ctx context.Context, c *call.Call, id string, op *
 	})
 }
 
+// othersThan returns which of the named resources of a stack are not in a
+// status.
+func (s *Service) othersThan(ctx context.Context, tx *state.Tx, stackID, status string, names []string) ([]string, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	have, err := state.List[string](ctx, tx, `SELECT logical FROM cloudformation_resource WHERE stack = $1 AND status = $2`, stackID, status)
+	return without(names, have), err
+}
+
 func (s *Service) cancelUpdateStackNeeds(ctx context.Context, c *call.Call, in *api.CancelUpdateStackInput) ([]call.Need, error) {
 	return s.need(ctx, c, "cloudformation:CancelUpdateStack", in.StackName, nil)
 }
 
+// cancelUpdateStack asks for an update to be given up. The same request made
+// again is answered as the first one was.
 func (s *Service) cancelUpdateStack(ctx context.Context, c *call.Call, in *api.CancelUpdateStackInput) (*api.CancelUpdateStackOutput, error) {
 	var id string
 	err := s.db.Update(ctx, func(tx *state.Tx) error {
@@ -436,12 +493,16 @@ func (s *Service) cancelUpdateStack(ctx context.Context, c *call.Call, in *api.C
 		if err != nil {
 			return err
 		}
+		id = st.ID
+		if in.ClientRequestToken != "" && in.ClientRequestToken == st.CancelToken {
+			return nil
+		}
 		if st.Status != "UPDATE_IN_PROGRESS" || st.Op == nil {
 			return validation("CancelUpdateStack cannot be called from current stack status")
 		}
-		id = st.ID
-		st.Op.Cancelled = true
-		return s.saveStack(ctx, tx, st)
+		_, err = tx.Exec(ctx, `UPDATE cloudformation_stack SET cancelled = $2, cancel_token = $3 WHERE id = $1`,
+			st.ID, st.Op.ID, in.ClientRequestToken)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -451,14 +512,22 @@ func (s *Service) cancelUpdateStack(ctx context.Context, c *call.Call, in *api.C
 }
 
 func (s *Service) continueUpdateRollbackNeeds(ctx context.Context, c *call.Call, in *api.ContinueUpdateRollbackInput) ([]call.Need, error) {
-	needs, err := s.need(ctx, c, "cloudformation:ContinueUpdateRollback", in.StackName, keysOf("", in.RoleARN, "", nil))
+	needs, err := s.need(ctx, c, "cloudformation:ContinueUpdateRollback", in.StackName, asked{roleARN: in.RoleARN}.keys())
 	return passing(needs, err, in.RoleARN)
 }
 
 func (s *Service) continueUpdateRollback(ctx context.Context, c *call.Call, in *api.ContinueUpdateRollbackInput) (*api.ContinueUpdateRollbackOutput, error) {
-	id, err := s.resume(ctx, c, in.StackName, in.RoleARN, in.ClientRequestToken, func(st *stack) (string, error) {
+	r := resumption{stack: in.StackName, role: in.RoleARN, token: in.ClientRequestToken, request: digest(in)}
+	id, err := s.resume(ctx, c, r, func(tx *state.Tx, st *stack) (string, error) {
 		if st.Status != "UPDATE_ROLLBACK_FAILED" || st.Op == nil {
 			return "", cannotUpdate(st)
+		}
+		strange, err := s.othersThan(ctx, tx, st.ID, "UPDATE_FAILED", in.ResourcesToSkip)
+		if err != nil {
+			return "", err
+		}
+		if strange != nil { // among them those of nested stacks
+			return "", validation("Only resources of the stack that are in the UPDATE_FAILED state can be skipped: [%s]", strings.Join(strange, ", "))
 		}
 		st.Op.Skip = in.ResourcesToSkip
 		return "UPDATE_ROLLBACK_IN_PROGRESS", nil
@@ -471,12 +540,16 @@ func (s *Service) continueUpdateRollback(ctx context.Context, c *call.Call, in *
 }
 
 func (s *Service) rollbackStackNeeds(ctx context.Context, c *call.Call, in *api.RollbackStackInput) ([]call.Need, error) {
-	needs, err := s.need(ctx, c, "cloudformation:RollbackStack", in.StackName, keysOf("", in.RoleARN, "", nil))
+	needs, err := s.need(ctx, c, "cloudformation:RollbackStack", in.StackName, asked{roleARN: in.RoleARN}.keys())
 	return passing(needs, err, in.RoleARN)
 }
 
 func (s *Service) rollbackStack(ctx context.Context, c *call.Call, in *api.RollbackStackInput) (*api.RollbackStackOutput, error) {
-	id, err := s.resume(ctx, c, in.StackName, in.RoleARN, in.ClientRequestToken, func(st *stack) (string, error) {
+	r := resumption{stack: in.StackName, role: in.RoleARN, token: in.ClientRequestToken, request: digest(in)}
+	id, err := s.resume(ctx, c, r, func(_ *state.Tx, st *stack) (string, error) {
+		if st.Op != nil {
+			st.Op.RetainExceptOnCreate = is(in.RetainExceptOnCreate)
+		}
 		switch {
 		case st.Op == nil:
 		case st.Status == "UPDATE_FAILED":
@@ -484,7 +557,6 @@ func (s *Service) rollbackStack(ctx context.Context, c *call.Call, in *api.Rollb
 			return "UPDATE_ROLLBACK_IN_PROGRESS", nil
 		case st.Status == "CREATE_FAILED":
 			st.Op.Phase = phaseDelete
-			st.Op.RetainExceptOnCreate = is(in.RetainExceptOnCreate)
 			return "ROLLBACK_IN_PROGRESS", nil
 		}
 		return "", validation("Stack:%s is in %s state and can not be rolled back.", st.ID, st.Status)
@@ -496,21 +568,29 @@ func (s *Service) rollbackStack(ctx context.Context, c *call.Call, in *api.Rollb
 	return &api.RollbackStackOutput{StackId: id}, nil
 }
 
-// resume takes up an operation that had failed, in the caller's name.
-func (s *Service) resume(ctx context.Context, c *call.Call, name, role, token string, turn func(*stack) (string, error)) (id string, err error) {
+// resumption is a request to take up an operation that had failed.
+type resumption struct{ stack, role, token, request string }
+
+// resume takes up an operation that had failed, in the caller's name. turn
+// sets its direction and returns the stack's status.
+func (s *Service) resume(ctx context.Context, c *call.Call, r resumption, turn func(*state.Tx, *stack) (string, error)) (id string, err error) {
 	err = s.db.Update(ctx, func(tx *state.Tx) error {
-		st, err := s.findStack(ctx, tx, c.Account(), c.Region, name)
-		if err != nil {
-			return err
-		}
-		status, err := turn(st)
+		st, err := s.findStack(ctx, tx, c.Account(), c.Region, r.stack)
 		if err != nil {
 			return err
 		}
 		id = st.ID
-		st.Op.Session, st.Op.Token = c.Forward(principal), token
-		if role != "" {
-			st.RoleARN = role
+		if again, err := repeated(st, r.token, r.request); again || err != nil {
+			return err
+		}
+		status, err := turn(tx, st)
+		if err != nil {
+			return err
+		}
+		st.Op.Session, st.Op.Token = c.Forward(principal), r.token
+		st.Token, st.Request = r.token, r.request
+		if r.role != "" {
+			st.RoleARN = r.role
 		}
 		if err := s.setStatus(ctx, tx, st, status, "User Initiated", c.Time); err != nil {
 			return err

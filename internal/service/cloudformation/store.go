@@ -41,7 +41,6 @@ type operation struct {
 	// to go.
 	Retain, Skip []string
 	Force        bool
-	Cancelled    bool
 	ChangeSet    string
 	Deadline     time.Time
 }
@@ -78,7 +77,11 @@ type stack struct {
 	Created     time.Time `db:"created"`
 	Updated     time.Time `db:"updated"`
 	Deleted     time.Time `db:"deleted"`
-	Sealed      []byte    `db:"body"`
+	// Cancelled is the operation that CancelUpdateStack asked to be given up,
+	// CancelToken the token of that request.
+	Cancelled   string `db:"cancelled"`
+	CancelToken string `db:"cancel_token"`
+	Sealed      []byte `db:"body"`
 
 	stackBody `db:"-"`
 }
@@ -89,7 +92,7 @@ func (st *stack) busy() bool {
 }
 
 const stackColumns = `id, account, region, name, status, reason, live, protected, parent, root, description,
-	created, updated, deleted, body`
+	created, updated, deleted, cancelled, cancel_token, body`
 
 func (s *Service) seal(v any, bound string) ([]byte, error) {
 	b, err := json.Marshal(v)
@@ -168,15 +171,16 @@ func (s *Service) insertStack(ctx context.Context, tx *state.Tx, st *stack) erro
 		return err
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO cloudformation_stack (`+stackColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '', '', $15)`,
 		st.ID, st.Account, st.Region, st.Name, st.Status, st.Reason, st.Live, st.Protected, st.Parent, st.Root,
 		st.Description, st.Created, st.Updated, st.Deleted, body)
 	tx.Wake(topic(st.ID))
 	return err
 }
 
-// saveStack writes what operations change of a stack. Its protection and its
-// parent are written where they are set: an operation may be under way.
+// saveStack writes what operations change of a stack. Its protection, its
+// parent and its cancellation are written where they are set: an operation may
+// be under way.
 func (s *Service) saveStack(ctx context.Context, tx *state.Tx, st *stack) error {
 	body, err := s.seal(st.stackBody, st.ID)
 	if err != nil {

@@ -72,6 +72,9 @@ func (src source) refuse() error {
 	if src.Rollback != nil && len(src.Rollback.RollbackTriggers) > 0 {
 		return validation("Rollback triggers need CloudWatch alarms, which sekisho does not provide.")
 	}
+	if src.Rollback != nil && src.Rollback.MonitoringTimeInMinutes != nil && *src.Rollback.MonitoringTimeInMinutes > 0 {
+		return validation("MonitoringTimeInMinutes is not provided by sekisho.") // AWS waits, triggers or not
+	}
 	if src.StackPolicy != "" {
 		return validation("Stack policies are not provided by sekisho.")
 	}
@@ -271,8 +274,8 @@ func capabilitiesReason(types []string) string {
 	return "The following resource(s) require capabilities: [" + strings.Join(types, ", ") + "]"
 }
 
-func (s *Service) validateTemplateNeeds(_ context.Context, _ *call.Call, _ *api.ValidateTemplateInput) ([]call.Need, error) {
-	return []call.Need{{Action: "cloudformation:ValidateTemplate", Resource: "*"}}, nil
+func (s *Service) validateTemplateNeeds(_ context.Context, _ *call.Call, in *api.ValidateTemplateInput) ([]call.Need, error) {
+	return []call.Need{{Action: "cloudformation:ValidateTemplate", Resource: "*", Keys: asked{templateURL: in.TemplateURL}.keys()}}, nil
 }
 
 func (s *Service) validateTemplate(ctx context.Context, c *call.Call, in *api.ValidateTemplateInput) (*api.ValidateTemplateOutput, error) {
@@ -336,15 +339,12 @@ func (s *Service) getTemplate(ctx context.Context, c *call.Call, in *api.GetTemp
 }
 
 func (s *Service) getTemplateSummaryNeeds(ctx context.Context, c *call.Call, in *api.GetTemplateSummaryInput) ([]call.Need, error) {
-	n := call.Need{Action: "cloudformation:GetTemplateSummary", Resource: "*"}
+	const action = "cloudformation:GetTemplateSummary"
+	keys := asked{templateURL: in.TemplateURL}.keys()
 	if in.StackName != "" {
-		arn, err := s.stackARN(ctx, c, in.StackName)
-		if err != nil {
-			return nil, err
-		}
-		n.Resource = arn
+		return s.need(ctx, c, action, in.StackName, keys)
 	}
-	return []call.Need{n}, nil
+	return []call.Need{{Action: action, Resource: "*", Keys: keys}}, nil
 }
 
 func (s *Service) getTemplateSummary(ctx context.Context, c *call.Call, in *api.GetTemplateSummaryInput) (*api.GetTemplateSummaryOutput, error) {
