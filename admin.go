@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
@@ -142,6 +143,9 @@ func replaceFile(name string, content []byte) error {
 	return os.Rename(name+".new", name)
 }
 
+// patience is how long an operator's request may take to come in.
+const patience = 30 * time.Second
+
 // admin returns the handler below /_sekisho/admin/, behind a fresh token.
 func (s *Server) admin() (http.Handler, error) {
 	b := make([]byte, 32)
@@ -170,6 +174,9 @@ func (s *Server) admin() (http.Handler, error) {
 		answer(w, story, err)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != http.NoBody {
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+		}
 		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !ok || !token.Equal([]byte(given)) || r.TLS == nil {
 			http.Error(w, "this is the operator's interface: it wants the token of the data directory, over TLS", http.StatusForbidden)

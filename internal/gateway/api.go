@@ -31,12 +31,14 @@ type request struct {
 
 // serveAPI takes a request of one of AWS's protocols through.
 func (g *Gateway) serveAPI(w http.ResponseWriter, r *http.Request) {
+	p := bound(w, r, g.stall)
+	r.Body = p
 	q := &request{Request: r}
 	resp, err := g.serve(q)
 	if err != nil {
 		resp = q.service.EncodeError(g.answer(q, err), q.meta())
 	}
-	write(w, resp)
+	write(w, p, resp)
 }
 
 // serve routes, authenticates, decodes, passes and encodes.
@@ -349,7 +351,8 @@ func (g *Gateway) answer(q *request, err error) *aws.Error {
 
 // write sends an answer. A stream that breaks off breaks the connection off
 // too, so that nobody takes half an object for a whole one.
-func write(w http.ResponseWriter, resp *wire.Response) {
+func write(w http.ResponseWriter, p *patient, resp *wire.Response) {
+	p.writing()
 	h := w.Header()
 	for name, values := range resp.Header {
 		if strings.HasPrefix(name, "X-Amz-Meta-") {
@@ -368,7 +371,7 @@ func write(w http.ResponseWriter, resp *wire.Response) {
 	}
 	defer resp.Stream.Close()
 	w.WriteHeader(resp.Status)
-	if _, err := io.Copy(w, resp.Stream); err != nil {
+	if _, err := io.Copy(w, answering{resp.Stream, p}); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }

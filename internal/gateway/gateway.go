@@ -36,8 +36,11 @@ type Options struct {
 	Repositories func(ctx context.Context, account, name string) ([]string, error)
 	// Region is the one of requests that name none; "" means us-east-1.
 	Region string
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Stall is how long an API request waits for its client to send or to take
+	// something; 0 means 30 seconds.
+	Stall time.Duration
+	Log   *slog.Logger
+	Now   func() time.Time
 }
 
 // Gateway is the HTTP handler of everything AWS.
@@ -46,6 +49,7 @@ type Gateway struct {
 	credentials  Credentials
 	repositories func(ctx context.Context, account, name string) ([]string, error)
 	region       string
+	stall        time.Duration
 	log          *slog.Logger
 	now          func() time.Time
 
@@ -59,10 +63,13 @@ type Gateway struct {
 func New(door *checkpoint.Checkpoint, o Options) *Gateway {
 	g := &Gateway{
 		door: door, credentials: o.Credentials, repositories: o.Repositories,
-		region: o.Region, log: o.Log, now: o.Now, models: api.Services(),
+		region: o.Region, stall: o.Stall, log: o.Log, now: o.Now, models: api.Services(),
 	}
 	if g.region == "" {
 		g.region = "us-east-1"
+	}
+	if g.stall == 0 {
+		g.stall = defaultStall
 	}
 	if g.log == nil {
 		g.log = slog.Default()

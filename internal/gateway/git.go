@@ -66,6 +66,7 @@ func (g *Gateway) serveGit(w http.ResponseWriter, r *http.Request, q *gitRequest
 		http.Error(w, "git needs https: a password must not travel in clear", http.StatusForbidden)
 		return
 	}
+	bound(w, r, g.stall)
 	principal, region, err := g.gitCaller(r, q)
 	if err != nil {
 		g.refuseGit(w, r, err)
@@ -109,7 +110,8 @@ func (g *Gateway) serveGit(w http.ResponseWriter, r *http.Request, q *gitRequest
 // byte, so that one that vanished holds nothing for ever.
 const gitStall = 10 * time.Minute
 
-// gitBody reads what a client sends, within gitStall for each piece.
+// gitBody reads what a client sends, within gitStall for each piece. At the end
+// the deadline is lifted: an answer may take longer.
 type gitBody struct {
 	io.Reader
 	control *http.ResponseController
@@ -117,7 +119,11 @@ type gitBody struct {
 
 func (b *gitBody) Read(p []byte) (int, error) {
 	b.control.SetReadDeadline(time.Now().Add(gitStall))
-	return b.Reader.Read(p)
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // gitAnswer sends git's bytes on as they come: git shows progress by them.
