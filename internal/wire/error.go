@@ -50,7 +50,7 @@ func (s *Service) jsonError(resp *Response, e *aws.Error, m Meta) {
 }
 
 func (s *Service) queryError(resp *Response, e *aws.Error, m Meta) {
-	w := xmlWriter{}
+	w := xmlWriter{strict: true}
 	w.open("ErrorResponse", s.Namespace)
 	w.open("Error", "")
 	fault := "Sender"

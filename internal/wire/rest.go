@@ -298,7 +298,7 @@ func (op *Op) encodeRESTBody(resp *Response, out reflect.Value) {
 		w.open(root, op.service.Namespace)
 		if op.Unwrapped {
 			f := &op.out.fields[0]
-			w.b = appendXMLText(w.b, string(appendText(nil, f.value, out.Field(f.index), w.iso)))
+			w.text(string(appendText(nil, f.value, out.Field(f.index), w.iso)))
 		} else {
 			w.members(op.out, out)
 		}

@@ -316,7 +316,7 @@ func (op *Op) buffer() []byte {
 }
 
 func (op *Op) encodeQuery(v reflect.Value, m Meta) *Response {
-	w := xmlWriter{iso: isoShort, b: op.buffer()}
+	w := xmlWriter{iso: isoShort, strict: true, b: op.buffer()}
 	w.open(op.Name+"Response", op.service.Namespace)
 	if !op.Void {
 		w.open(op.Name+"Result", "")

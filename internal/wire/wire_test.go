@@ -342,6 +342,8 @@ func TestEncodeError(t *testing.T) {
 			`<ErrorResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>The user &lt;x&gt; cannot be found.</Message></Error><RequestId>r-1</RequestId></ErrorResponse>`},
 		{"query, refused", stsWire, aws.Errorf("AccessDenied", "no"), meta, 403,
 			`<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no</Message></Error><RequestId>r-1</RequestId></ErrorResponse>`},
+		{"query, what XML cannot carry", stsWire, aws.Errorf("X", "a\x00\x01\x1f\ufffe\xff\t\r\nb"), meta, 400,
+			`<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>X</Code><Message>a` + strings.Repeat("\ufffd", 5) + "\t&#xd;\nb" + `</Message></Error><RequestId>r-1</RequestId></ErrorResponse>`},
 		{"S3", s3Wire, aws.Errorf("NoSuchKey", "The specified key does not exist.").With("Key", "k"), meta, 404,
 			`<?xml version="1.0" encoding="UTF-8"?>` + "\n" + `<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>k</Key><Resource>/b/k</Resource><RequestId>r-1</RequestId><HostId>h-1</HostId></Error>`},
 		{"S3, HEAD", s3Wire, aws.Errorf("NoSuchKey", "gone"), head, 404, ""},

@@ -29,8 +29,9 @@ func appendText(b []byte, v *value, rv reflect.Value, iso string) []byte {
 
 // xmlWriter writes structs as elements.
 type xmlWriter struct {
-	b   []byte
-	iso string // layout of timestamps
+	b      []byte
+	iso    string // layout of timestamps
+	strict bool   // what XML 1.0 cannot carry becomes U+FFFD
 }
 
 const xmlProlog = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
@@ -49,7 +50,7 @@ func (w *xmlWriter) end(name string) {
 
 func (w *xmlWriter) element(name, text string) {
 	w.open(name, "")
-	w.b = appendXMLText(w.b, text)
+	w.text(text)
 	w.end(name)
 }
 
@@ -106,7 +107,7 @@ func (w *xmlWriter) attributes(p *plan, v reflect.Value) {
 		}
 		if fv, ok := f.value.present(v.Field(f.index)); ok {
 			w.b = append(append(append(w.b, ' '), f.name...), `="`...)
-			w.b = appendXMLText(w.b, string(appendText(nil, f.value, fv, w.iso)))
+			w.text(string(appendText(nil, f.value, fv, w.iso)))
 			w.b = append(w.b, '"')
 		}
 	}
@@ -148,10 +149,14 @@ func (w *xmlWriter) entries(name string, v *value, rv reflect.Value) {
 	}
 }
 
-// appendXMLText escapes s. Control characters that XML cannot carry are
-// written as references, as S3 does for keys; bytes that are no UTF-8 become
-// U+FFFD.
-func appendXMLText(b []byte, s string) []byte {
+// text writes escaped text.
+func (w *xmlWriter) text(s string) { w.b = appendXMLText(w.b, s, w.strict) }
+
+// appendXMLText escapes s. XML 1.0 cannot carry control characters, not even as
+// references, which is how S3 writes those of keys all the same: its clients
+// ask for encoding-type=url. In strict text they become U+FFFD, as everywhere
+// NUL does and what is no UTF-8.
+func appendXMLText(b []byte, s string, strict bool) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -166,12 +171,16 @@ func appendXMLText(b []byte, s string) []byte {
 			esc = "&gt;"
 		case c == '"':
 			esc = "&quot;"
+		case c == 0:
+			esc = "\ufffd"
+		case c < ' ' && c != '\n' && c != '\t' && c != '\r' && strict:
+			esc = "\ufffd"
 		case c < ' ' && c != '\n' && c != '\t':
 			esc = "&#x" + strconv.FormatInt(int64(c), 16) + ";"
 		case c >= utf8.RuneSelf:
 			var r rune
 			r, n = utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && n == 1 {
+			if r == utf8.RuneError && n == 1 || r == 0xfffe || r == 0xffff {
 				esc = "\ufffd"
 			}
 		}
