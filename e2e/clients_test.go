@@ -196,11 +196,15 @@ func TestTerraform(t *testing.T) {
 }
 
 // pluginMirror is a directory with Terraform's AWS provider: the one that the
-// environment names, or one of those that Terraform looks into by itself.
+// environment names, one of those that Terraform looks into by itself, or one
+// that somebody put under /opt.
 func pluginMirror() string {
 	places := []string{os.Getenv("SEKISHO_TEST_TERRAFORM_PLUGINS"), "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins"}
 	if home, err := os.UserHomeDir(); err == nil {
 		places = append(places, filepath.Join(home, ".terraform.d", "plugins"), filepath.Join(home, ".local", "share", "terraform", "plugins"))
+	}
+	if found, err := filepath.Glob("/opt/*"); err == nil {
+		places = append(places, found...)
 	}
 	for _, dir := range places {
 		if _, err := os.Stat(filepath.Join(dir, "registry.terraform.io", "hashicorp", "aws")); dir != "" && err == nil {
