@@ -21,7 +21,7 @@ func (s *Service) getObjectAttributesNeeds(ctx context.Context, c *call.Call, in
 }
 
 func (s *Service) getObjectAttributes(ctx context.Context, c *call.Call, in *api.GetObjectAttributesInput) (*api.GetObjectAttributesOutput, error) {
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey) != "" {
+	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
 		return nil, errHeaderNotImplemented(headerSSEC)
 	}
 	wanted, err := wantedAttributes(in.ObjectAttributes)

@@ -53,21 +53,25 @@ func (s *Service) change(ctx context.Context, b *bucket, fn func(tx *state.Tx, n
 // caller's, and the handler says whose it is.
 func (s *Service) createBucketNeeds(ctx context.Context, c *call.Call, in *api.CreateBucketInput) ([]call.Need, error) {
 	t := &target{name: in.Bucket}
+	grants := grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP)
 	keys := func() policy.Keys {
 		k := policy.Keys{}
 		if in.CreateBucketConfiguration != nil && in.CreateBucketConfiguration.LocationConstraint != "" {
 			k["s3:locationconstraint"] = []string{in.CreateBucketConfiguration.LocationConstraint}
 		}
-		if in.ACL != "" {
-			k["s3:x-amz-acl"] = []string{in.ACL}
-		}
+		addACLKeys(k, in.ACL, grants)
 		if in.ObjectOwnership != "" {
 			k["s3:x-amz-object-ownership"] = []string{in.ObjectOwnership}
+		}
+		if in.CreateBucketConfiguration != nil {
+			for _, tag := range in.CreateBucketConfiguration.Tags {
+				k.AddRequestTag(tag.Key, tag.Value)
+			}
 		}
 		return k
 	}
 	needs := []call.Need{t.on("s3:CreateBucket", keys())}
-	if in.ACL != "" && in.ACL != aclPrivate || in.GrantFullControl+in.GrantRead+in.GrantReadACP+in.GrantWrite+in.GrantWriteACP != "" {
+	if in.ACL != "" && in.ACL != aclPrivate || len(grants) > 0 {
 		needs = append(needs, t.on("s3:PutBucketAcl", keys()))
 	}
 	if in.ObjectOwnership != "" {

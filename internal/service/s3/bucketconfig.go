@@ -8,6 +8,7 @@ import (
 	api "github.com/sekisho/sekisho/internal/api/s3"
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/state"
 )
 
@@ -33,7 +34,11 @@ func (s *Service) putBucketVersioning(ctx context.Context, c *call.Call, in *api
 	}
 	cfg := in.VersioningConfiguration
 	switch {
+	case in.MFA != "":
+		return nil, errHeaderNotImplemented("x-amz-mfa")
 	case cfg == nil || cfg.Status != "" && cfg.Status != versioningEnabled && cfg.Status != versioningSuspended:
+		return nil, errMalformedXML()
+	case cfg.MFADelete != "" && cfg.MFADelete != "Enabled" && cfg.MFADelete != "Disabled":
 		return nil, errMalformedXML()
 	case cfg.Status == "":
 		return nil, aws.Errorf("IllegalVersioningConfigurationException", "The Versioning element must be specified").WithStatus(400)
@@ -134,6 +139,9 @@ func readEncryption(cfg *api.ServerSideEncryptionConfiguration) (encryption, err
 	e := encryption{Algorithm: sseS3, BucketKey: isTrue(rule.BucketKeyEnabled)}
 	if rule.BlockedEncryptionTypes != nil {
 		e.Blocked = rule.BlockedEncryptionTypes.EncryptionType
+		if slices.ContainsFunc(e.Blocked, func(kind string) bool { return kind != "NONE" && kind != "SSE-C" }) {
+			return e, errMalformedXML()
+		}
 	}
 	by := rule.ApplyServerSideEncryptionByDefault
 	if by == nil {
@@ -375,6 +383,26 @@ func (s *Service) getBucketAcl(ctx context.Context, c *call.Call, in *api.GetBuc
 	}
 	o, grants := ownerGrants(b.Account)
 	return &api.GetBucketAclOutput{Owner: o, Grants: grants}, nil
+}
+
+func (s *Service) putBucketAclNeeds(ctx context.Context, c *call.Call, in *api.PutBucketAclInput) ([]call.Need, error) {
+	t, err := s.target(ctx, c, in.Bucket, in.ExpectedBucketOwner)
+	if err != nil {
+		return nil, err
+	}
+	keys := policy.Keys{}
+	addACLKeys(keys, in.ACL, grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP))
+	return []call.Need{t.on("s3:PutBucketAcl", keys)}, nil
+}
+
+// addACLKeys sets the condition keys of headers that ask for an ACL.
+func addACLKeys(keys policy.Keys, acl string, grants map[string]string) {
+	if acl != "" {
+		keys["s3:x-amz-acl"] = []string{acl}
+	}
+	for name, value := range grants {
+		keys["s3:"+name] = []string{value}
+	}
 }
 
 // putBucketAcl refuses: no ACL of a bucket can be set while ACLs are off.

@@ -185,9 +185,34 @@ func levelOf(action string) int {
 	return bucketLevel
 }
 
+// onBucketPolicy is onBucket for the operations on the policy itself. The root
+// of the bucket's account may do them whatever the policy says, so that nobody
+// locks himself out of his own bucket.
+func onBucketPolicy[In any](s *Service, action string) func(context.Context, *call.Call, *In) ([]call.Need, error) {
+	needs := onBucket[In](s, action)
+	return func(ctx context.Context, c *call.Call, in *In) ([]call.Need, error) {
+		list, err := needs(ctx, c, in)
+		if err == nil && c.Principal.Kind == aws.Root && c.Account() == list[0].Owner {
+			list[0].Policy = nil
+		}
+		return list, err
+	}
+}
+
+// ownBucket is a bucket of the caller's own account: no other one sees or
+// changes its policy, permission or not.
+func (s *Service) ownBucket(ctx context.Context, c *call.Call, name, method string) (*bucket, error) {
+	b, err := s.bucket(ctx, name)
+	if err == nil && b.Account != c.Account() {
+		return nil, aws.Errorf("MethodNotAllowed", "The specified method is not allowed against this resource.").WithStatus(405).
+			With("Method", method).With("ResourceType", "BUCKETPOLICY")
+	}
+	return b, err
+}
+
 // putBucketPolicy replaces a bucket's policy.
 func (s *Service) putBucketPolicy(ctx context.Context, c *call.Call, in *api.PutBucketPolicyInput) (*api.PutBucketPolicyOutput, error) {
-	b, err := s.bucket(ctx, in.Bucket)
+	b, err := s.ownBucket(ctx, c, in.Bucket, "PUT")
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +261,7 @@ func errPublicPolicy(c *call.Call, bucket string) error {
 }
 
 func (s *Service) getBucketPolicy(ctx context.Context, c *call.Call, in *api.GetBucketPolicyInput) (*api.GetBucketPolicyOutput, error) {
-	b, err := s.bucket(ctx, in.Bucket)
+	b, err := s.ownBucket(ctx, c, in.Bucket, "GET")
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +291,7 @@ func (s *Service) getBucketPolicyStatus(ctx context.Context, c *call.Call, in *a
 }
 
 func (s *Service) deleteBucketPolicy(ctx context.Context, c *call.Call, in *api.DeleteBucketPolicyInput) (*api.DeleteBucketPolicyOutput, error) {
-	b, err := s.bucket(ctx, in.Bucket)
+	b, err := s.ownBucket(ctx, c, in.Bucket, "DELETE")
 	if err != nil {
 		return nil, err
 	}

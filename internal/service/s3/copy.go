@@ -77,7 +77,8 @@ func (s *Service) copyObjectNeeds(ctx context.Context, c *call.Call, in *api.Cop
 	if err != nil {
 		return nil, err
 	}
-	more := policy.Keys{"s3:x-amz-copy-source": {from.bucket + "/" + from.key}}
+	more := creates(true)
+	more["s3:x-amz-copy-source"] = []string{from.bucket + "/" + from.key}
 	if in.MetadataDirective != "" {
 		more["s3:x-amz-metadata-directive"] = []string{in.MetadataDirective}
 	}
@@ -101,7 +102,7 @@ func (s *Service) copyObject(ctx context.Context, c *call.Call, in *api.CopyObje
 	if err != nil {
 		return nil, err
 	}
-	if customer(in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKey) != "" {
+	if customer(in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKey, in.CopySourceSSECustomerKeyMD5) != "" {
 		return nil, errHeaderNotImplemented(headerCopySSEC)
 	}
 	store, err := parseAlgorithm(in.ChecksumAlgorithm)
@@ -209,8 +210,9 @@ func (s *Service) uploadPartCopyNeeds(ctx context.Context, c *call.Call, in *api
 	if err != nil {
 		return nil, err
 	}
-	writing, err := s.partNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, in.Key, in.UploadId,
-		policy.Keys{"s3:x-amz-copy-source": {from.bucket + "/" + from.key}})
+	more := creates(false)
+	more["s3:x-amz-copy-source"] = []string{from.bucket + "/" + from.key}
+	writing, err := s.partNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, in.Key, in.UploadId, more)
 	if err != nil {
 		return nil, err
 	}
@@ -226,8 +228,11 @@ func (s *Service) uploadPartCopy(ctx context.Context, c *call.Call, in *api.Uplo
 	if err != nil {
 		return nil, err
 	}
-	if customer(in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKey)+customer(in.SSECustomerAlgorithm, in.SSECustomerKey) != "" {
+	if customer(in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKey, in.CopySourceSSECustomerKeyMD5)+customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
 		return nil, errHeaderNotImplemented(headerSSEC)
+	}
+	if err := checkPartNumber(in.PartNumber); err != nil {
+		return nil, err
 	}
 	b, u, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId)
 	if err != nil {
@@ -258,7 +263,7 @@ func (s *Service) uploadPartCopy(ctx context.Context, c *call.Call, in *api.Uplo
 		return nil, err
 	}
 	defer body.Close()
-	p, err := s.putPart(ctx, c, b, u, in.PartNumber, body, claims{})
+	p, err := s.putPart(ctx, c, b, u, *in.PartNumber, body, claims{})
 	if err != nil {
 		return nil, err
 	}

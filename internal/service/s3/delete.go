@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -8,21 +9,40 @@ import (
 	api "github.com/sekisho/sekisho/internal/api/s3"
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/state"
 )
 
 func (s *Service) deleteObjectNeeds(ctx context.Context, c *call.Call, in *api.DeleteObjectInput) ([]call.Need, error) {
-	needs, err := s.storedNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, in.Key, in.VersionId,
-		versioned(in.VersionId, "s3:DeleteObject", "s3:DeleteObjectVersion"))
+	t, err := s.target(ctx, c, in.Bucket, in.ExpectedBucketOwner)
 	if err != nil {
 		return nil, err
 	}
-	if isTrue(in.BypassGovernanceRetention) {
-		bypass := needs[0]
-		bypass.Action = "s3:BypassGovernanceRetention"
-		needs = append(needs, bypass)
+	d := deletion{key: in.Key, version: in.VersionId, match: in.IfMatch}
+	return d.needs(t, isTrue(in.BypassGovernanceRetention)), nil
+}
+
+// needs returns the permissions of a deletion. What tags the object has counts
+// for nothing, as on AWS; an entity tag to compare with takes leave to read.
+func (d *deletion) needs(t *target, bypass bool) []call.Need {
+	keys := func() policy.Keys {
+		k := policy.Keys{}
+		if d.version != "" {
+			k["s3:versionid"] = []string{d.version}
+		}
+		if d.match != "" {
+			k["s3:if-match"] = []string{d.match}
+		}
+		return k
 	}
-	return needs, nil
+	needs := []call.Need{t.in(versioned(d.version, "s3:DeleteObject", "s3:DeleteObjectVersion"), d.key, keys())}
+	if bypass {
+		needs = append(needs, t.in("s3:BypassGovernanceRetention", d.key, keys()))
+	}
+	if d.match != "" && d.match != "*" {
+		needs = append(needs, t.in(versioned(d.version, "s3:GetObject", "s3:GetObjectVersion"), d.key, keys()))
+	}
+	return needs
 }
 
 func (s *Service) deleteObject(ctx context.Context, c *call.Call, in *api.DeleteObjectInput) (*api.DeleteObjectOutput, error) {
@@ -194,10 +214,8 @@ func (s *Service) allowedDeletions(ctx context.Context, c *call.Call, t *target,
 			err = errNotImplemented("Conditions on size and time are not implemented")
 		}
 		if err == nil {
-			var n call.Need
-			n, err = s.stored(ctx, t, versioned(d.version, "s3:DeleteObject", "s3:DeleteObjectVersion"), d.key, d.version)
-			if err == nil {
-				err = c.Allowed(ctx, n)
+			for _, n := range d.needs(t, isTrue(in.BypassGovernanceRetention)) {
+				err = cmp.Or(err, c.Allowed(ctx, n))
 			}
 		}
 		if e, refused := errors.AsType[*aws.Error](err); refused {

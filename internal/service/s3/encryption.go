@@ -222,8 +222,8 @@ func (r *sseRequest) conditionKey(c *call.Call, region string) string {
 }
 
 // customer is the algorithm of a request that brings its own key.
-func customer(algorithm, key string) string {
-	if algorithm == "" && key != "" {
+func customer(algorithm, key, keyMD5 string) string {
+	if algorithm == "" && key+keyMD5 != "" {
 		return sseS3
 	}
 	return algorithm

@@ -27,7 +27,7 @@ func (s *Service) getObjectNeeds(ctx context.Context, c *call.Call, in *api.GetO
 
 // getObject answers with a body that is decrypted while it is read.
 func (s *Service) getObject(ctx context.Context, c *call.Call, in *api.GetObjectInput) (*api.GetObjectOutput, error) {
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey) != "" {
+	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
 		return nil, errHeaderNotImplemented(headerSSEC)
 	}
 	b, o, err := s.existing(ctx, c, "GET", in.Bucket, in.Key, in.VersionId)
@@ -196,7 +196,7 @@ func (s *Service) describe(ctx context.Context, c *call.Call, b *bucket, o *obje
 	if in.ChecksumMode == "ENABLED" {
 		showChecksum(out, o, v, in)
 	}
-	return out, s.countTags(ctx, c, b, o, out)
+	return out, s.countTags(ctx, c, b, o, in, out)
 }
 
 // override applies the response-* parameters.
@@ -237,7 +237,7 @@ func showChecksum(out *api.GetObjectOutput, o *object, v *view, in *api.GetObjec
 }
 
 // countTags adds how many tags there are, for callers who may read them.
-func (s *Service) countTags(ctx context.Context, c *call.Call, b *bucket, o *object, out *api.GetObjectOutput) error {
+func (s *Service) countTags(ctx context.Context, c *call.Call, b *bucket, o *object, in *api.GetObjectInput, out *api.GetObjectOutput) error {
 	if o.Tags == "" {
 		return nil
 	}
@@ -245,7 +245,11 @@ func (s *Service) countTags(ctx context.Context, c *call.Call, b *bucket, o *obj
 	if err != nil {
 		return err
 	}
-	n := (&target{name: b.Name, bucket: b, policy: source}).in("s3:GetObjectTagging", o.Key, nil)
+	t := &target{name: b.Name, bucket: b, policy: source}
+	n, err := s.stored(ctx, t, versioned(in.VersionId, "s3:GetObjectTagging", "s3:GetObjectVersionTagging"), o.Key, in.VersionId)
+	if err != nil {
+		return err
+	}
 	if err := c.Allowed(ctx, n); err != nil {
 		if _, refused := err.(*aws.Error); refused {
 			return nil
@@ -272,7 +276,7 @@ func (s *Service) headObject(ctx context.Context, c *call.Call, in *api.HeadObje
 		ResponseContentEncoding: in.ResponseContentEncoding, ResponseContentLanguage: in.ResponseContentLanguage,
 		ResponseContentType: in.ResponseContentType, ResponseExpires: in.ResponseExpires, ChecksumMode: in.ChecksumMode,
 	}
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey) != "" {
+	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
 		return nil, errHeaderNotImplemented(headerSSEC)
 	}
 	b, o, err := s.existing(ctx, c, "HEAD", in.Bucket, in.Key, in.VersionId)

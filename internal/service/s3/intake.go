@@ -115,7 +115,7 @@ func newIntake(body io.Reader, limit int64, cl claims, wantMD5 bool, store algor
 		in.need(sumMD5)
 	}
 	if cl.any {
-		for a := sumCRC32; a <= sumSHA256; a++ {
+		for a := sumCRC32; a < algorithmCount; a++ {
 			in.need(a)
 		}
 	}
@@ -287,7 +287,12 @@ func (in *intake) believeTrailers() error {
 	if !cl.any {
 		return nil
 	}
-	for a := sumCRC32; a <= sumSHA256; a++ {
+	for _, name := range []string{"xxhash64", "xxhash3", "xxhash128"} {
+		if t.Trailer("x-amz-checksum-"+name) != "" {
+			return errHeaderNotImplemented("x-amz-checksum-" + name)
+		}
+	}
+	for a := sumCRC32; a < algorithmCount; a++ {
 		if value := t.Trailer(a.header()); value != "" {
 			in.stored = a
 			return in.believeTrailer(a, value)

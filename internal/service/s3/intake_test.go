@@ -108,6 +108,8 @@ func TestIntakeTrailers(t *testing.T) {
 		{"not announced and right", "", good, ""},
 		{"not announced and wrong", "", bad, "BadDigest"},
 		{"none", "", nil, ""},
+		{"SHA512, not announced and wrong", "", map[string]string{"x-amz-checksum-sha512": sumOf(sumSHA512, nil)}, "BadDigest"},
+		{"one that cannot be computed", "", map[string]string{"x-amz-checksum-xxhash64": "AAAAAAAAAAA="}, "NotImplemented"},
 	} {
 		body := &withTrailers{Reader: strings.NewReader("hello"), trailers: tt.trailers}
 		cl, err := newClaims(body, "", sums{}, tt.sdk)

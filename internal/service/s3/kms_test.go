@@ -363,6 +363,8 @@ func TestMultipartRefusals(t *testing.T) {
 		wantCode(t, second(part(id, 0, "x")), "InvalidArgument")
 		wantCode(t, second(part(id, 10001, "x")), "InvalidArgument")
 		wantCode(t, second(part("none", 1, "x")), "NoSuchUpload")
+		wantCode(t, second(part("none", 0, "x")), "InvalidArgument") // what is wrong in itself comes first
+		wantCode(t, second(a.UploadPartCopy(ctx, &api.UploadPartCopyInput{Bucket: "mine", Key: "m", UploadId: "none", PartNumber: new(int64(10001)), CopySource: "mine/k"})), "InvalidArgument")
 		_, err := a.UploadPart(ctx, &api.UploadPartInput{Bucket: "mine", Key: "m", UploadId: id, PartNumber: new(int64(1)), ChecksumSHA1: sumOf(sumSHA1, nil)})
 		if e := wantCode(t, err, "InvalidRequest"); e.Message != "Checksum Type mismatch occurred, expected checksum Type: null, actual checksum Type: sha1" {
 			t.Error(e.Message)

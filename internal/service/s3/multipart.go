@@ -110,7 +110,7 @@ func (s *Service) createMultipartUploadNeeds(ctx context.Context, c *call.Call, 
 	if err != nil {
 		return nil, err
 	}
-	return writeOfUpload(in).needs(c, t, in.Key, nil)
+	return writeOfUpload(in).needs(c, t, in.Key, creates(false))
 }
 
 // createMultipartUpload makes the data key of the object to come: its parts
@@ -224,15 +224,18 @@ func (s *Service) partNeeds(ctx context.Context, c *call.Call, bucketName, expec
 }
 
 func (s *Service) uploadPartNeeds(ctx context.Context, c *call.Call, in *api.UploadPartInput) ([]call.Need, error) {
-	return s.partNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, in.Key, in.UploadId, nil)
+	return s.partNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, in.Key, in.UploadId, creates(false))
 }
 
 func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPartInput) (*api.UploadPartOutput, error) {
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey) != "" {
+	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
 		return nil, errHeaderNotImplemented(headerSSEC)
 	}
 	if in.ChecksumXXHASH64+in.ChecksumXXHASH3+in.ChecksumXXHASH128 != "" {
 		return nil, errHeaderNotImplemented("x-amz-checksum-xxhash")
+	}
+	if err := checkPartNumber(in.PartNumber); err != nil {
+		return nil, err
 	}
 	cl, err := newClaims(in.Body, in.ContentMD5, sums{
 		sumCRC32: in.ChecksumCRC32, sumCRC32C: in.ChecksumCRC32C, sumCRC64NVME: in.ChecksumCRC64NVME,
@@ -245,7 +248,7 @@ func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPa
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.putPart(ctx, c, b, u, in.PartNumber, in.Body, cl)
+	p, err := s.putPart(ctx, c, b, u, *in.PartNumber, in.Body, cl)
 	if err != nil {
 		return nil, err
 	}
@@ -260,16 +263,20 @@ func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPa
 	return out, nil
 }
 
+func checkPartNumber(number *int64) error {
+	if number != nil && *number >= 1 && *number <= maxParts {
+		return nil
+	}
+	given := ""
+	if number != nil {
+		given = fmt.Sprint(*number)
+	}
+	return errInvalidArgument("partNumber", given, "Part number must be an integer between 1 and 10000, inclusive")
+}
+
 // putPart stores one part of an upload; it replaces the part that had the
 // number.
-func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *upload, number *int64, body io.Reader, cl claims) (*part, error) {
-	if number == nil || *number < 1 || *number > maxParts {
-		given := ""
-		if number != nil {
-			given = fmt.Sprint(*number)
-		}
-		return nil, errInvalidArgument("partNumber", given, "Part number must be an integer between 1 and 10000, inclusive")
-	}
+func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *upload, number int64, body io.Reader, cl claims) (*part, error) {
 	if err := u.accepts(cl); err != nil {
 		return nil, err
 	}
@@ -278,8 +285,8 @@ func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *uploa
 		return nil, err
 	}
 	p := &part{
-		Number: *number, Modified: stamp(c),
-		Blob: fmt.Sprintf("%s%s-%d-%s", blobArea, u.ID, *number, aws.RandomText(12, "abcdefghijklmnopqrstuvwxyz0123456789")),
+		Number: number, Modified: stamp(c),
+		Blob: fmt.Sprintf("%s%s-%d-%s", blobArea, u.ID, number, aws.RandomText(12, "abcdefghijklmnopqrstuvwxyz0123456789")),
 	}
 	in := newIntake(body, maxPut, cl, u.SSE == sseS3, u.stored())
 	defer in.stop()
@@ -332,7 +339,14 @@ func (p *part) record(ctx context.Context, tx *state.Tx, u *upload, at time.Time
 }
 
 func (s *Service) completeMultipartUploadNeeds(ctx context.Context, c *call.Call, in *api.CompleteMultipartUploadInput) ([]call.Need, error) {
-	needs, err := s.partNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, in.Key, in.UploadId, nil)
+	keys := creates(true)
+	if in.IfMatch != "" {
+		keys["s3:if-match"] = []string{in.IfMatch}
+	}
+	if in.IfNoneMatch != "" {
+		keys["s3:if-none-match"] = []string{in.IfNoneMatch}
+	}
+	needs, err := s.partNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, in.Key, in.UploadId, keys)
 	if err != nil || in.IfMatch == "" {
 		return needs, err
 	}
@@ -345,7 +359,7 @@ func (s *Service) completeMultipartUploadNeeds(ctx context.Context, c *call.Call
 // complete an upload again, as a client does that did not hear the answer,
 // answers the same.
 func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in *api.CompleteMultipartUploadInput) (*api.CompleteMultipartUploadOutput, error) {
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey) != "" {
+	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
 		return nil, errHeaderNotImplemented(headerSSEC)
 	}
 	if in.IfNoneMatch != "" && in.IfNoneMatch != "*" {
@@ -398,6 +412,9 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in 
 		}
 		return replaceNewest(ctx, tx, now, o, version, cond, c.Time)
 	})
+	if e, gone := errors.AsType[*aws.Error](err); gone && e.Code == "NoSuchUpload" {
+		return s.completedAgain(ctx, c, b, in, e) // by a request beside this one
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -631,6 +648,9 @@ func (s *Service) listPartsNeeds(ctx context.Context, c *call.Call, in *api.List
 }
 
 func (s *Service) listParts(ctx context.Context, c *call.Call, in *api.ListPartsInput) (*api.ListPartsOutput, error) {
+	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
+		return nil, errHeaderNotImplemented(headerSSEC)
+	}
 	b, u, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId)
 	if err != nil {
 		return nil, err
@@ -700,7 +720,11 @@ func initiator(u *upload) *api.Initiator {
 }
 
 func (s *Service) listMultipartUploadsNeeds(ctx context.Context, c *call.Call, in *api.ListMultipartUploadsInput) ([]call.Need, error) {
-	return s.listNeeds(ctx, c, in.Bucket, in.ExpectedBucketOwner, "s3:ListBucketMultipartUploads", in.Prefix, in.Delimiter, nil)
+	t, err := s.target(ctx, c, in.Bucket, in.ExpectedBucketOwner)
+	if err != nil {
+		return nil, err
+	}
+	return []call.Need{t.on("s3:ListBucketMultipartUploads", nil)}, nil
 }
 
 func (s *Service) listMultipartUploads(ctx context.Context, c *call.Call, in *api.ListMultipartUploadsInput) (*api.ListMultipartUploadsOutput, error) {

@@ -27,12 +27,7 @@ func (s *Service) putObjectAclNeeds(ctx context.Context, c *call.Call, in *api.P
 	if err != nil {
 		return nil, err
 	}
-	if in.ACL != "" {
-		needs[0].Keys["s3:x-amz-acl"] = []string{in.ACL}
-	}
-	for name, value := range grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWriteACP) {
-		needs[0].Keys["s3:"+name] = []string{value}
-	}
+	addACLKeys(needs[0].Keys, in.ACL, grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP))
 	return needs, nil
 }
 

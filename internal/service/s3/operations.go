@@ -21,10 +21,10 @@ func (s *Service) bucketOperations() []call.Operation {
 		call.Op("GetBucketVersioning", onBucket[api.GetBucketVersioningInput](s, "s3:GetBucketVersioning"), s.getBucketVersioning),
 		call.Op("PutBucketVersioning", onBucket[api.PutBucketVersioningInput](s, "s3:PutBucketVersioning"), s.putBucketVersioning),
 
-		call.Op("GetBucketPolicy", onBucket[api.GetBucketPolicyInput](s, "s3:GetBucketPolicy"), s.getBucketPolicy),
+		call.Op("GetBucketPolicy", onBucketPolicy[api.GetBucketPolicyInput](s, "s3:GetBucketPolicy"), s.getBucketPolicy),
 		call.Op("GetBucketPolicyStatus", onBucket[api.GetBucketPolicyStatusInput](s, "s3:GetBucketPolicyStatus"), s.getBucketPolicyStatus),
-		call.Op("PutBucketPolicy", onBucket[api.PutBucketPolicyInput](s, "s3:PutBucketPolicy"), s.putBucketPolicy),
-		call.Op("DeleteBucketPolicy", onBucket[api.DeleteBucketPolicyInput](s, "s3:DeleteBucketPolicy"), s.deleteBucketPolicy),
+		call.Op("PutBucketPolicy", onBucketPolicy[api.PutBucketPolicyInput](s, "s3:PutBucketPolicy"), s.putBucketPolicy),
+		call.Op("DeleteBucketPolicy", onBucketPolicy[api.DeleteBucketPolicyInput](s, "s3:DeleteBucketPolicy"), s.deleteBucketPolicy),
 
 		call.Op("GetBucketEncryption", onBucket[api.GetBucketEncryptionInput](s, "s3:GetEncryptionConfiguration"), s.getBucketEncryption),
 		call.Op("PutBucketEncryption", onBucket[api.PutBucketEncryptionInput](s, "s3:PutEncryptionConfiguration"), s.putBucketEncryption),
@@ -38,7 +38,7 @@ func (s *Service) bucketOperations() []call.Operation {
 		call.Op("PutBucketOwnershipControls", onBucket[api.PutBucketOwnershipControlsInput](s, "s3:PutBucketOwnershipControls"), s.putBucketOwnershipControls),
 		call.Op("DeleteBucketOwnershipControls", onBucket[api.DeleteBucketOwnershipControlsInput](s, "s3:PutBucketOwnershipControls"), s.deleteBucketOwnershipControls),
 		call.Op("GetBucketAcl", onBucket[api.GetBucketAclInput](s, "s3:GetBucketAcl"), s.getBucketAcl),
-		call.Op("PutBucketAcl", onBucket[api.PutBucketAclInput](s, "s3:PutBucketAcl"), s.putBucketAcl),
+		call.Op("PutBucketAcl", s.putBucketAclNeeds, s.putBucketAcl),
 
 		call.Op("GetBucketTagging", onBucket[api.GetBucketTaggingInput](s, "s3:GetBucketTagging"), s.getBucketTagging),
 		call.Op("PutBucketTagging", onBucket[api.PutBucketTaggingInput](s, "s3:PutBucketTagging"), s.putBucketTagging),

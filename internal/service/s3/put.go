@@ -22,7 +22,7 @@ func (s *Service) putObjectNeeds(ctx context.Context, c *call.Call, in *api.PutO
 	if err != nil {
 		return nil, err
 	}
-	return writeOfPut(in).needs(c, t, in.Key, nil)
+	return writeOfPut(in).needs(c, t, in.Key, creates(true))
 }
 
 // putObject stores a body, and then the row that makes it an object.

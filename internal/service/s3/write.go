@@ -2,6 +2,7 @@ package s3
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	api "github.com/sekisho/sekisho/internal/api/s3"
@@ -28,8 +29,8 @@ type write struct {
 func writeOfPut(in *api.PutObjectInput) *write {
 	return &write{
 		acl:     in.ACL,
-		grants:  grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWriteACP),
-		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey)},
+		grants:  grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP),
+		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)},
 		class:   in.StorageClass,
 		tagging: in.Tagging,
 		detail: detail{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType,
@@ -43,8 +44,8 @@ func writeOfPut(in *api.PutObjectInput) *write {
 func writeOfCopy(in *api.CopyObjectInput) *write {
 	return &write{
 		acl:     in.ACL,
-		grants:  grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWriteACP),
-		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey)},
+		grants:  grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP),
+		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)},
 		class:   in.StorageClass,
 		tagging: in.Tagging,
 		detail: detail{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType,
@@ -58,8 +59,8 @@ func writeOfCopy(in *api.CopyObjectInput) *write {
 func writeOfUpload(in *api.CreateMultipartUploadInput) *write {
 	return &write{
 		acl:     in.ACL,
-		grants:  grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWriteACP),
-		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey)},
+		grants:  grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP),
+		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)},
 		class:   in.StorageClass,
 		tagging: in.Tagging,
 		detail: detail{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType,
@@ -69,11 +70,12 @@ func writeOfUpload(in *api.CreateMultipartUploadInput) *write {
 	}
 }
 
-func grantHeaders(fullControl, read, readACP, writeACP string) map[string]string {
+// grantHeaders are the x-amz-grant-* headers that were sent.
+func grantHeaders(fullControl, read, readACP, write, writeACP string) map[string]string {
 	m := map[string]string{}
 	for name, value := range map[string]string{
 		"x-amz-grant-full-control": fullControl, "x-amz-grant-read": read,
-		"x-amz-grant-read-acp": readACP, "x-amz-grant-write-acp": writeACP,
+		"x-amz-grant-read-acp": readACP, "x-amz-grant-write": write, "x-amz-grant-write-acp": writeACP,
 	} {
 		if value != "" {
 			m[name] = value
@@ -131,22 +133,26 @@ func (w *write) addKeys(c *call.Call, t *target, keys policy.Keys) {
 	if t.bucket != nil {
 		region = t.bucket.Region
 	}
+	addACLKeys(keys, w.acl, w.grants)
 	for name, value := range map[string]string{
-		"s3:x-amz-acl":           w.acl,
-		"s3:x-amz-storage-class": w.class,
-		"s3:" + headerSSE:        w.sse.algorithm,
-		"s3:" + headerKMSKey:     w.sse.conditionKey(c, region),
+		"s3:x-amz-storage-class":                             w.class,
+		"s3:x-amz-website-redirect-location":                 w.detail.WebsiteRedirect,
+		"s3:" + headerSSE:                                    w.sse.algorithm,
+		"s3:" + headerKMSKey:                                 w.sse.conditionKey(c, region),
 		"s3:x-amz-server-side-encryption-customer-algorithm": w.sse.customer,
-		"s3:if-match":      w.ifMatch,
-		"s3:if-none-match": w.ifAbsent,
+		"s3:if-match":                                        w.ifMatch,
+		"s3:if-none-match":                                   w.ifAbsent,
 	} {
 		if value != "" {
 			keys[name] = []string{value}
 		}
 	}
-	for name, value := range w.grants {
-		keys["s3:"+name] = []string{value}
-	}
+}
+
+// creates is the condition key that tells requests that make an object from
+// those that only prepare one, and take no If-Match or If-None-Match.
+func creates(object bool) policy.Keys {
+	return policy.Keys{"s3:objectcreationoperation": {strconv.FormatBool(object)}}
 }
 
 // classes are the storage classes in which objects can be read at once. The
