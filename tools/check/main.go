@@ -7,8 +7,10 @@
 //
 // It needs Go and git. PostgreSQL is taken from SEKISHO_TEST_POSTGRES (the URL
 // of a server on which tests may make schemas and databases), or started from
-// the machine's installation. On Debian, PostgreSQL and Python's pip (for AWS's
-// service models) are installed when they are missing and the caller may.
+// the machine's installation. The AWS CLI and boto3 are the installed ones, or
+// come by pip into bin/clients. On Debian, PostgreSQL, Python's pip and a C
+// compiler (for the race detector) are installed when they are missing and the
+// caller is root.
 package main
 
 import (
@@ -62,11 +64,15 @@ func run(fast bool) error {
 		test = append(test, "-short")
 	} else {
 		test = append(test, "-race")
+		if err := compiler(); err != nil {
+			return err
+		}
 	}
 	for _, s := range []step{
 		{"format", format},
 		{"vet", func() error { return both("vet", "./...") }},
 		{"lint", lint},
+		{"real clients", clients},
 		{"generated code", generated},
 		{"tests", func() error { return command(".", "go", append(test, "./...")...) }},
 		{"tests with real clients", func() error { return command("e2e", "go", "test", "-timeout=30m", "./...") }},
