@@ -249,10 +249,14 @@ func (t teller) widen(fixes []policy.Fix) []policy.Fix {
 	return out
 }
 
-// did names an operation. A forwarded event is what AWS calls PutEvents.
+// did names an operation. A forwarded event is what AWS calls PutEvents, a
+// stack's statement what it calls PutPermission.
 func did(c *call.Call) string {
-	if c.Operation == "ForwardEvent" {
+	switch c.Operation {
+	case "ForwardEvent":
 		return "events:PutEvents"
+	case "PutStatement":
+		return "events:PutPermission"
 	}
 	return c.Service + ":" + c.Operation
 }

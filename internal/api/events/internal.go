@@ -33,3 +33,23 @@ type ForwardEventOutput struct {
 func (c Client) ForwardEvent(ctx context.Context, in *ForwardEventInput) (*ForwardEventOutput, error) {
 	return call.Invoke[ForwardEventOutput](ctx, c.Invoker, "events", "ForwardEvent", in)
 }
+
+// PutStatementInput is the input of PutStatement: one statement of a bus's
+// policy.
+type PutStatementInput struct {
+	EventBusName string `aws:"EventBusName"` // name or ARN; empty means the default bus
+	StatementId  string `aws:"StatementId,required"`
+	Statement    string `aws:"Statement,required"` // a JSON object; its Sid becomes StatementId
+}
+
+// PutStatementOutput is the output of PutStatement.
+type PutStatementOutput struct{}
+
+// PutStatement invokes the operation PutStatement, which has no public name:
+// it is PutPermission of one statement in any form, and leaves the policy's
+// other statements as they are. AWS's PutPermission takes only the simplest
+// statements one by one; any other means replacing the whole policy, and with
+// it what someone else put there in between.
+func (c Client) PutStatement(ctx context.Context, in *PutStatementInput) (*PutStatementOutput, error) {
+	return call.Invoke[PutStatementOutput](ctx, c.Invoker, "events", "PutStatement", in)
+}

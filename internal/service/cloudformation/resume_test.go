@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/cfn"
+	"github.com/sekisho/sekisho/internal/state"
 )
 
 var errDied = errors.New("the process died")
@@ -65,6 +67,12 @@ func (w *realWorld) resumed(t *testing.T, typ, properties string, named bool) {
 	n := doc.Get("P")
 	k := w.s.types[typ]
 	st := &stack{ID: "arn:aws:cloudformation:eu-central-1:" + account + ":stack/s/x", Account: account, Region: "eu-central-1", Name: "s"}
+	err = w.s.db.Update(w.Context(), func(tx *state.Tx) error { // the step is recorded before it is taken
+		return w.s.saveResource(w.Context(), tx, &resource{Stack: st.ID, Logical: "L", Type: typ})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	first := ""
 	step := func(resumed bool, since time.Time, made func(context.Context, string) error) *request {
 		return &request{
@@ -133,6 +141,42 @@ func TestUnsupportedProperties(t *testing.T) {
 			if !strings.Contains(reason, tt.want) {
 				w.Errorf("%s\nreason = %s\nwant     %s", tt.resource, reason, tt.want)
 			}
+		}
+	})
+}
+
+// Of two resources that look for the key they lost, one gets it.
+func TestClaim(t *testing.T) {
+	real(t, func(w *realWorld) {
+		ctx := t.Context()
+		err := w.s.db.Update(ctx, func(tx *state.Tx) error {
+			for _, logical := range []string{"A", "B"} {
+				if err := w.s.saveResource(ctx, tx, &resource{Stack: "s", Logical: logical, Type: "AWS::KMS::Key"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		got := make(chan string, 2)
+		for _, logical := range []string{"A", "B"} {
+			wg.Go(func() {
+				if ok, err := w.s.claim(ctx, "key", "s", logical); err != nil {
+					t.Error(err)
+				} else if ok {
+					got <- logical
+				}
+			})
+		}
+		wg.Wait()
+		if len(got) != 1 {
+			t.Fatalf("%d resources have the key", len(got))
+		}
+		if ok, err := w.s.claim(ctx, "key", "s", <-got); !ok || err != nil {
+			t.Errorf("its own again: %v %v", ok, err)
 		}
 	})
 }

@@ -42,7 +42,6 @@ type Service struct {
 	log   *slog.Logger
 	now   func() time.Time
 	hold  time.Duration
-	locks keyed
 	seq   atomic.Int64
 }
 

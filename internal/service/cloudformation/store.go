@@ -367,3 +367,16 @@ func (s *Service) isPhysical(ctx context.Context, physical, stackID, logical str
 	})
 	return n > 0, err
 }
+
+// claim records that a physical id belongs to a resource, unless it belongs to
+// another one.
+func (s *Service) claim(ctx context.Context, physical, stackID, logical string) (bool, error) {
+	var n int64
+	err := s.db.Update(ctx, func(tx *state.Tx) (err error) {
+		n, err = tx.Exec(ctx, `UPDATE cloudformation_resource SET physical = $1 WHERE stack = $2 AND logical = $3
+			AND NOT EXISTS (SELECT 1 FROM cloudformation_resource o WHERE o.physical = $1 AND NOT (o.stack = $2 AND o.logical = $3))`,
+			physical, stackID, logical)
+		return err
+	})
+	return n > 0, err
+}

@@ -2,7 +2,6 @@ package cloudformation
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 
 	evapi "github.com/sekisho/sekisho/internal/api/events"
@@ -259,56 +258,16 @@ func (q *request) putStatement(ctx context.Context, p eventBusPolicyProperties) 
 		})
 		return err
 	}
-	// A statement of its own form goes into the policy as it stands. Two
-	// stacks that do so at the same time take turns.
-	defer q.s.locks.lock(strings.Join([]string{"events", q.Stack.Account, q.Stack.Region, p.EventBusName}, "/"))()
-	bus, err := q.events().DescribeEventBus(ctx, &evapi.DescribeEventBusInput{Name: p.EventBusName})
-	if err != nil {
-		return err
+	if p.Statement.Kind != cfn.Map {
+		return problemf("Value of property Statement must be an object")
 	}
-	policy, err := withStatement(bus.Policy, p.StatementId, p.Statement)
-	if err != nil {
-		return err
+	if _, err := q.events().DescribeEventBus(ctx, &evapi.DescribeEventBusInput{Name: p.EventBusName}); err != nil {
+		return err // AWS's handler looks at the bus as well
 	}
-	_, err = q.events().PutPermission(ctx, &evapi.PutPermissionInput{EventBusName: p.EventBusName, Policy: policy})
+	_, err := q.events().PutStatement(ctx, &evapi.PutStatementInput{
+		EventBusName: p.EventBusName, StatementId: p.StatementId, Statement: document(p.Statement),
+	})
 	return err
-}
-
-// withStatement puts a statement into a policy, in place of the one of the
-// same Sid.
-func withStatement(policy, sid string, statement *cfn.Node) (string, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(document(statement)), &fields); err != nil {
-		return "", problemf("Value of property Statement must be an object")
-	}
-	id, err := json.Marshal(sid)
-	if err != nil {
-		return "", err
-	}
-	fields["Sid"] = id
-	one, err := json.Marshal(fields)
-	if err != nil {
-		return "", err
-	}
-	doc := struct {
-		Version   string
-		Statement []json.RawMessage
-	}{Version: "2012-10-17"}
-	if policy != "" {
-		if err := json.Unmarshal([]byte(policy), &doc); err != nil {
-			return "", err
-		}
-	}
-	for i, s := range doc.Statement {
-		var old struct{ Sid string }
-		if json.Unmarshal(s, &old) == nil && old.Sid == sid {
-			doc.Statement = append(doc.Statement[:i], doc.Statement[i+1:]...)
-			break
-		}
-	}
-	doc.Statement = append(doc.Statement, one)
-	out, err := json.Marshal(doc)
-	return string(out), err
 }
 
 func (eventBusPolicy) update(ctx context.Context, q *request) error {

@@ -37,10 +37,6 @@ func (key) create(ctx context.Context, q *request) error {
 	if err := q.read(&p); err != nil {
 		return err
 	}
-	if q.Resumed {
-		// Two resources that look for their lost keys must not find the same.
-		defer q.s.locks.lock("kms/" + q.Stack.Account + "/" + q.Stack.Region)()
-	}
 	k, err := q.createKey(ctx, p)
 	if err != nil {
 		return err
@@ -80,7 +76,7 @@ func (q *request) createKey(ctx context.Context, p keyProperties) (*kmsapi.KeyMe
 
 // lostKey finds the key that a step made whose process died before it was
 // recorded: younger than the step, of the same description and policy, in
-// nobody's stack.
+// nobody's stack. Of several resources that look for theirs, one gets it.
 func (q *request) lostKey(ctx context.Context, p keyProperties) (*kmsapi.KeyMetadata, error) {
 	in := &kmsapi.ListKeysInput{}
 	for {
@@ -97,11 +93,14 @@ func (q *request) lostKey(ctx context.Context, p keyProperties) (*kmsapi.KeyMeta
 			if !q.ours(k.CreationDate) || k.Description != p.Description || k.KeyManager == "AWS" || k.DeletionDate != nil {
 				continue
 			}
-			taken, err := q.s.isPhysical(ctx, k.KeyId, q.Stack.ID, q.LogicalID)
+			if !q.hasPolicy(ctx, k.KeyId, p.KeyPolicy) {
+				continue
+			}
+			claimed, err := q.s.claim(ctx, k.KeyId, q.Stack.ID, q.LogicalID)
 			if err != nil {
 				return nil, err
 			}
-			if !taken && q.hasPolicy(ctx, k.KeyId, p.KeyPolicy) {
+			if claimed {
 				return k, nil
 			}
 		}

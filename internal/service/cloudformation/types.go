@@ -3,7 +3,6 @@ package cloudformation
 import (
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -197,41 +196,6 @@ func (nothing) create(ctx context.Context, q *request) error {
 }
 func (nothing) update(context.Context, *request) error { return nil }
 func (nothing) remove(context.Context, *request) error { return nil }
-
-// keyed holds a lock per key, while someone wants it.
-type keyed struct {
-	mu    sync.Mutex
-	locks map[string]*keyedLock
-}
-
-type keyedLock struct {
-	sync.Mutex
-	wanted int
-}
-
-// lock takes the lock of a key and returns what gives it back.
-func (k *keyed) lock(key string) (unlock func()) {
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks = map[string]*keyedLock{}
-	}
-	l := k.locks[key]
-	if l == nil {
-		l = &keyedLock{}
-		k.locks[key] = l
-	}
-	l.wanted++
-	k.mu.Unlock()
-	l.Lock()
-	return func() {
-		l.Unlock()
-		k.mu.Lock()
-		if l.wanted--; l.wanted == 0 {
-			delete(k.locks, key)
-		}
-		k.mu.Unlock()
-	}
-}
 
 // document is the text of a policy: properties hold it as an object or as
 // text.

@@ -225,8 +225,13 @@ func resourceOf(arn string) resource {
 
 // eventName is the operation's name in CloudTrail's records.
 func eventName(service, operation string) string {
-	if service == "events" && operation == "ForwardEvent" {
-		return "PutEvents" // by a rule
+	if service == "events" {
+		switch operation {
+		case "ForwardEvent":
+			return "PutEvents" // by a rule
+		case "PutStatement":
+			return "PutPermission" // by a stack
+		}
 	}
 	return operation
 }

@@ -87,8 +87,17 @@ func (s *Service) busNeed(ctx context.Context, c *call.Call, action, nameOrARN s
 	if err != nil {
 		return nil, err
 	}
-	p, _, err := s.policyOf(ctx, ref)
-	return []call.Need{{Action: action, Resource: ref.arn(), Policy: p, Keys: keys}}, err
+	n, _, err := s.needOf(ctx, ref, action, keys)
+	return []call.Need{n}, err
+}
+
+// needOf is the permission for an action on a bus, and whether the bus exists.
+func (s *Service) needOf(ctx context.Context, ref busRef, action string, keys policy.Keys) (n call.Need, exists bool, err error) {
+	n = call.Need{Action: action, Resource: ref.arn(), Keys: keys}
+	if n.Policy, exists, err = s.policyOf(ctx, ref); err == nil {
+		err = s.addResourceTags(ctx, &n)
+	}
+	return n, exists, err
 }
 
 func (s *Service) createEventBusNeeds(ctx context.Context, c *call.Call, in *api.CreateEventBusInput) ([]call.Need, error) {

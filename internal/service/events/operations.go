@@ -74,6 +74,7 @@ func (s *Service) Operations() []call.Operation {
 		call.Op("ListEventBuses", s.listEventBusesNeeds, s.listEventBuses),
 		call.Op("UpdateEventBus", s.updateEventBusNeeds, s.updateEventBus),
 		call.Op("PutPermission", s.putPermissionNeeds, s.putPermission),
+		call.Op("PutStatement", s.putStatementNeeds, s.putStatement),
 		call.Op("RemovePermission", s.removePermissionNeeds, s.removePermission),
 
 		call.Op("PutRule", s.putRuleNeeds, s.putRule),

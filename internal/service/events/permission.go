@@ -40,8 +40,43 @@ func (s *Service) putPermission(ctx context.Context, c *call.Call, in *api.PutPe
 		if in.Policy != "" {
 			return in.Policy, nil
 		}
-		return withStatement(old, statement)
+		raw, err := json.Marshal(statement)
+		if err != nil {
+			return "", err
+		}
+		return withStatement(old, statement.Sid, raw)
 	})
+}
+
+func (s *Service) putStatementNeeds(ctx context.Context, c *call.Call, in *api.PutStatementInput) ([]call.Need, error) {
+	return s.busNeed(ctx, c, "events:PutPermission", in.EventBusName, nil)
+}
+
+// putStatement puts one statement, in the form it has, into a bus's policy.
+func (s *Service) putStatement(ctx context.Context, c *call.Call, in *api.PutStatementInput) (*api.PutStatementOutput, error) {
+	ref, err := busOf(c, in.EventBusName)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := named(in.Statement, in.StatementId)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.changePolicy(ctx, c, ref, func(old string) (string, error) { return withStatement(old, in.StatementId, raw) })
+}
+
+// named returns a statement with its Sid.
+func named(statement, sid string) (json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(statement), &fields); err != nil || fields == nil {
+		return nil, invalid("Parameter Statement is not valid. Reason: a statement must be an object.")
+	}
+	id, err := json.Marshal(sid)
+	if err != nil {
+		return nil, err
+	}
+	fields["Sid"] = id
+	return json.Marshal(fields)
 }
 
 // changePolicy replaces a bus's policy by what change makes of it.
@@ -163,17 +198,13 @@ func (d document) text() (string, error) {
 
 // withStatement returns a policy with one more statement, which replaces the
 // one with the same Sid.
-func withStatement(text string, p permission) (string, error) {
+func withStatement(text, sid string, statement json.RawMessage) (string, error) {
 	d, err := readDocument(text)
 	if err != nil {
 		return "", err
 	}
-	d.without(p.Sid)
-	raw, err := json.Marshal(p)
-	if err != nil {
-		return "", err
-	}
-	d.Statement = append(d.Statement, raw)
+	d.without(sid)
+	d.Statement = append(d.Statement, statement)
 	return d.text()
 }
 

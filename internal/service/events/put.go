@@ -100,12 +100,11 @@ func (s *Service) admit(ctx context.Context, c *call.Call, in api.PutEventsReque
 	if err != nil {
 		return e, false, aws.Errorf("InvalidArgument", "Parameter EventBusName is not valid. Reason: Provided Arn is not in correct format.")
 	}
-	p, exists, err := s.policyOf(ctx, ref)
+	n, exists, err := s.needOf(ctx, ref, "events:PutEvents", eventKeys(in.Source, in.DetailType, false))
 	if err != nil {
 		return e, false, err
 	}
-	err = c.Allowed(ctx, call.Need{Action: "events:PutEvents", Resource: ref.arn(), Policy: p, Keys: eventKeys(in.Source, in.DetailType, false)})
-	if err != nil {
+	if err := c.Allowed(ctx, n); err != nil {
 		return e, false, err
 	}
 	e = aws.Event{
@@ -166,8 +165,8 @@ func (s *Service) forwardEventNeeds(ctx context.Context, c *call.Call, in *api.F
 	if !ok {
 		return nil, invalid("Parameter EventBusName is not valid. Reason: Provided Arn is not in correct format.")
 	}
-	p, _, err := s.policyOf(ctx, ref)
-	return []call.Need{{Action: "events:PutEvents", Resource: ref.arn(), Policy: p, Keys: eventKeys(in.Source, in.DetailType, true)}}, err
+	n, _, err := s.needOf(ctx, ref, "events:PutEvents", eventKeys(in.Source, in.DetailType, true))
+	return []call.Need{n}, err
 }
 
 // forwardEvent puts another bus's event on a bus, unchanged, and once however

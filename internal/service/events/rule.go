@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -73,11 +74,12 @@ func (s *Service) ruleNeed(ctx context.Context, c *call.Call, action, bus, name 
 		return call.Need{}, err
 	}
 	creator, err := s.creator(ctx, c, ref)
-	n := call.Need{Action: action, Resource: ref.arn(), Policy: p, Keys: policy.Keys{"events:creatoraccount": {creator}}}
-	for k, v := range keys {
-		n.Keys[k] = v
+	if err != nil {
+		return call.Need{}, err
 	}
-	return n, err
+	n := call.Need{Action: action, Resource: ref.arn(), Policy: p, Keys: policy.Keys{"events:creatoraccount": {creator}}}
+	maps.Copy(n.Keys, keys)
+	return n, s.addResourceTags(ctx, &n)
 }
 
 // creator is the account that made a rule, or would.

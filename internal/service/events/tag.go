@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"github.com/sekisho/sekisho/internal/call"
@@ -23,6 +24,35 @@ func tagKeys(tags []api.Tag) policy.Keys {
 		keys.AddRequestTag(t.Key, t.Value)
 	}
 	return keys
+}
+
+// addResourceTags adds the condition keys of a bus's or rule's tags.
+func (s *Service) addResourceTags(ctx context.Context, n *call.Need) error {
+	var tags []tag
+	err := s.db.View(ctx, func(tx *state.Tx) (err error) {
+		tags, err = tagsOf(ctx, tx, n.Resource)
+		return err
+	})
+	if err != nil || len(tags) == 0 {
+		return err
+	}
+	keys := policy.Keys{}
+	maps.Copy(keys, n.Keys)
+	for _, t := range tags {
+		keys["aws:resourcetag/"+strings.ToLower(t.Key)] = []string{t.Value}
+	}
+	n.Keys = keys
+	return nil
+}
+
+// tag is a tag as it is stored.
+type tag struct {
+	Key   string `db:"key"`
+	Value string `db:"value"`
+}
+
+func tagsOf(ctx context.Context, tx *state.Tx, arn string) ([]tag, error) {
+	return state.List[tag](ctx, tx, `SELECT key, value FROM events_tag WHERE arn = $1 ORDER BY key`, arn)
 }
 
 func checkTags(tags []api.Tag) error {
@@ -84,17 +114,21 @@ func (t taggable) check(ctx context.Context, tx *state.Tx) error {
 	return err
 }
 
-func (s *Service) tagNeed(ctx context.Context, action, arn string, keys policy.Keys) ([]call.Need, error) {
+// tagNeed is the permission for an action on the tags of a bus or rule.
+func (s *Service) tagNeed(ctx context.Context, c *call.Call, action, arn string, keys policy.Keys) ([]call.Need, error) {
 	t, err := taggableOf(arn)
 	if err != nil {
 		return nil, err
 	}
-	p, _, err := s.policyOf(ctx, t.bus)
-	return []call.Need{{Action: action, Resource: t.arn, Policy: p, Keys: keys}}, err
+	if t.rule == nil {
+		return s.busNeed(ctx, c, action, t.arn, keys)
+	}
+	n, err := s.ruleNeed(ctx, c, action, t.bus.arn(), t.rule.name, keys)
+	return []call.Need{n}, err
 }
 
-func (s *Service) tagResourceNeeds(ctx context.Context, _ *call.Call, in *api.TagResourceInput) ([]call.Need, error) {
-	return s.tagNeed(ctx, "events:TagResource", in.ResourceARN, tagKeys(in.Tags))
+func (s *Service) tagResourceNeeds(ctx context.Context, c *call.Call, in *api.TagResourceInput) ([]call.Need, error) {
+	return s.tagNeed(ctx, c, "events:TagResource", in.ResourceARN, tagKeys(in.Tags))
 }
 
 func (s *Service) tagResource(ctx context.Context, _ *call.Call, in *api.TagResourceInput) (*api.TagResourceOutput, error) {
@@ -120,8 +154,8 @@ func (s *Service) tagResource(ctx context.Context, _ *call.Call, in *api.TagReso
 	})
 }
 
-func (s *Service) untagResourceNeeds(ctx context.Context, _ *call.Call, in *api.UntagResourceInput) ([]call.Need, error) {
-	return s.tagNeed(ctx, "events:UntagResource", in.ResourceARN, policy.Keys{"aws:tagkeys": in.TagKeys})
+func (s *Service) untagResourceNeeds(ctx context.Context, c *call.Call, in *api.UntagResourceInput) ([]call.Need, error) {
+	return s.tagNeed(ctx, c, "events:UntagResource", in.ResourceARN, policy.Keys{"aws:tagkeys": in.TagKeys})
 }
 
 func (s *Service) untagResource(ctx context.Context, _ *call.Call, in *api.UntagResourceInput) (*api.UntagResourceOutput, error) {
@@ -142,8 +176,8 @@ func (s *Service) untagResource(ctx context.Context, _ *call.Call, in *api.Untag
 	})
 }
 
-func (s *Service) listTagsForResourceNeeds(ctx context.Context, _ *call.Call, in *api.ListTagsForResourceInput) ([]call.Need, error) {
-	return s.tagNeed(ctx, "events:ListTagsForResource", in.ResourceARN, nil)
+func (s *Service) listTagsForResourceNeeds(ctx context.Context, c *call.Call, in *api.ListTagsForResourceInput) ([]call.Need, error) {
+	return s.tagNeed(ctx, c, "events:ListTagsForResource", in.ResourceARN, nil)
 }
 
 func (s *Service) listTagsForResource(ctx context.Context, _ *call.Call, in *api.ListTagsForResourceInput) (*api.ListTagsForResourceOutput, error) {
@@ -151,16 +185,12 @@ func (s *Service) listTagsForResource(ctx context.Context, _ *call.Call, in *api
 	if err != nil {
 		return nil, err
 	}
-	type row struct {
-		Key   string `db:"key"`
-		Value string `db:"value"`
-	}
-	var rows []row
+	var rows []tag
 	err = s.db.View(ctx, func(tx *state.Tx) (err error) {
 		if err := t.check(ctx, tx); err != nil {
 			return err
 		}
-		rows, err = state.List[row](ctx, tx, `SELECT key, value FROM events_tag WHERE arn = $1 ORDER BY key`, t.arn)
+		rows, err = tagsOf(ctx, tx, t.arn)
 		return err
 	})
 	if err != nil {
