@@ -74,6 +74,7 @@ type site struct {
 	addr string
 	pool *x509.CertPool
 	log  *syncBuffer
+	stop func() // serving
 
 	mu    sync.Mutex
 	calls []call.Call
@@ -224,7 +225,8 @@ func (s *site) listen(t *testing.T, h http.Handler) {
 	server := &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0), ReadHeaderTimeout: 30 * time.Second}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(Split(l, authority.TLS())) }()
-	t.Cleanup(func() { server.Close(); <-done })
+	s.stop = sync.OnceFunc(func() { server.Close(); <-done })
+	t.Cleanup(s.stop)
 }
 
 func master(t *testing.T, n byte) *seal.Master {

@@ -24,14 +24,19 @@ type listener struct {
 	config *tls.Config
 	conns  chan net.Conn
 	closed chan struct{}
-	once   sync.Once
+	group  sync.WaitGroup // everything that runs behind
+
+	mu      sync.Mutex
+	ended   bool
+	waiting map[net.Conn]struct{} // for their first byte
 }
 
 // Split returns a listener over l whose connections are *tls.Conn where the
-// client speaks TLS, and plain otherwise.
+// client speaks TLS, and plain otherwise. Close closes the connections, too,
+// that nobody has accepted; when it returns nothing is left behind.
 func Split(l net.Listener, config *tls.Config) net.Listener {
-	s := &listener{Listener: l, config: config, conns: make(chan net.Conn), closed: make(chan struct{})}
-	go s.accept()
+	s := &listener{Listener: l, config: config, conns: make(chan net.Conn), closed: make(chan struct{}), waiting: map[net.Conn]struct{}{}}
+	s.group.Go(s.accept)
 	return s
 }
 
@@ -41,26 +46,30 @@ func (l *listener) accept() {
 	for {
 		c, err := l.Listener.Accept()
 		if err == nil {
-			go l.sort(c)
+			l.group.Go(func() { l.sort(c) })
 			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			l.end()
 		}
 		select {
 		case <-l.closed:
 			return
-		default:
+		case <-time.After(10 * time.Millisecond): // out of file descriptors, most likely
 		}
-		if errors.Is(err, net.ErrClosed) {
-			l.Close()
-			return
-		}
-		time.Sleep(10 * time.Millisecond) // out of file descriptors, most likely
 	}
 }
 
+// sort waits for a connection's first byte, and for somebody to accept it.
 func (l *listener) sort(c net.Conn) {
+	if !l.wait(c) {
+		c.Close()
+		return
+	}
 	c.SetReadDeadline(time.Now().Add(helloTimeout))
 	r := bufio.NewReaderSize(c, 4096)
 	first, err := r.Peek(1)
+	l.waited(c)
 	if err != nil {
 		c.Close()
 		return
@@ -77,6 +86,36 @@ func (l *listener) sort(c net.Conn) {
 	}
 }
 
+// wait notes that a connection is waited for, unless the listener has ended.
+func (l *listener) wait(c net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.waiting[c] = struct{}{}
+	}
+	return !l.ended
+}
+
+func (l *listener) waited(c net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.waiting, c)
+}
+
+// end tells everything behind to stop.
+func (l *listener) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
+	l.ended = true
+	close(l.closed)
+	for c := range l.waiting {
+		c.Close()
+	}
+}
+
 func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
@@ -87,8 +126,10 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 func (l *listener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+	err := l.Listener.Close()
+	l.end()
+	l.group.Wait()
+	return err
 }
 
 // peeked is a connection whose first bytes were looked at.

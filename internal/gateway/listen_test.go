@@ -233,15 +233,25 @@ func TestListenerCloses(t *testing.T) {
 	}
 	defer c.Close()
 	io.WriteString(c, "G") // sorted, and accepted by nobody
+	silent, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
 	if err := l.Close(); err != nil {
 		t.Error(err)
+	}
+	if left := leftBehind("gateway.(*listener)"); left != "" {
+		t.Errorf("left behind:\n%s", left)
 	}
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept: %v", err)
 	}
-	c.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error("a connection that nobody accepts stays open")
+	for name, c := range map[string]net.Conn{"nobody accepts": c, "keeps silent": silent} {
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a connection that %s stays open", name)
+		}
 	}
 	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a second Close: %v", err)
