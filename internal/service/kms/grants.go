@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,20 +44,37 @@ func (g grant) fits(operation string, context map[string]string) bool {
 	case "DescribeKey", "RetireGrant":
 		return true
 	}
-	if g.Equals != "" && !maps.Equal(pairs(g.Equals), context) {
+	if g.Equals != "" && !equal(pairs(g.Equals), context) {
 		return false
 	}
 	return g.Subset == "" || within(pairs(g.Subset), context)
 }
 
-// within reports whether every pair of a is in b.
+// equal reports whether two encryption contexts have the same pairs, as far as
+// grants are concerned.
+func equal(a, b map[string]string) bool { return len(a) == len(b) && within(a, b) && within(b, a) }
+
+// within reports whether every pair of a is in b. In a grant the case of a
+// pair's name does not count, the case of its value does.
 func within(a, b map[string]string) bool {
 	for name, value := range a {
-		if got, ok := b[name]; !ok || got != value {
+		if got, ok := b[name]; ok && got == value {
+			continue
+		}
+		if !hasFolded(b, name, value) {
 			return false
 		}
 	}
 	return true
+}
+
+func hasFolded(context map[string]string, name, value string) bool {
+	for n, v := range context {
+		if v == value && strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
 }
 
 func pairs(text string) map[string]string {
@@ -111,6 +127,8 @@ func (s *Service) createGrantNeeds(ctx context.Context, c *call.Call, in *api.Cr
 		keys["kms:retiringprincipal"] = []string{in.RetiringPrincipal}
 	}
 	if in.Constraints != nil {
+		addContextKeys(keys, in.Constraints.EncryptionContextEquals)
+		addContextKeys(keys, in.Constraints.EncryptionContextSubset)
 		if len(in.Constraints.EncryptionContextEquals) > 0 {
 			keys["kms:grantconstrainttype"] = append(keys["kms:grantconstrainttype"], "EncryptionContextEquals")
 		}
@@ -145,7 +163,7 @@ func (g grant) covers(in *api.CreateGrantInput) bool {
 	if in.Constraints != nil {
 		constraints = *in.Constraints
 	}
-	if g.Equals != "" && !maps.Equal(pairs(g.Equals), constraints.EncryptionContextEquals) {
+	if g.Equals != "" && !equal(pairs(g.Equals), constraints.EncryptionContextEquals) {
 		return false
 	}
 	subset := pairs(g.Subset)
@@ -343,21 +361,27 @@ func (s *Service) listRetirableGrantsNeeds(context.Context, *call.Call, *api.Lis
 	return everywhere("kms:ListRetirableGrants", nil), nil
 }
 
+// listRetirableGrants lists what a principal of the caller's account may
+// retire: grants on the keys of whatever account.
 func (s *Service) listRetirableGrants(ctx context.Context, c *call.Call, in *api.ListRetirableGrantsInput) (*api.ListRetirableGrantsOutput, error) {
+	if a, ok := aws.ParseARN(in.RetiringPrincipal); !ok || a.Account != c.Account() {
+		return nil, aws.Errorf("InvalidArnException", "ARN does not refer to a principal of account %s: %s", c.Account(), in.RetiringPrincipal)
+	}
 	p, err := newPage(in.Limit, in.Marker, 50, 100)
 	if err != nil {
 		return nil, err
 	}
 	type row struct {
 		grant
-		KeyID string `db:"key_id"`
+		Account string `db:"account"`
+		KeyID   string `db:"key_id"`
 	}
 	var list []row
 	err = s.db.View(ctx, func(tx *state.Tx) error {
 		list, err = state.List[row](ctx, tx, `
-			SELECT key_id, `+grantColumns+` FROM kms_grant
-			WHERE account = $1 AND region = $2 AND retiring = $3 AND id > $4 ORDER BY id LIMIT $5`,
-			c.Account(), c.Region, in.RetiringPrincipal, p.after, p.limit+1)
+			SELECT account, key_id, `+grantColumns+` FROM kms_grant
+			WHERE region = $1 AND retiring = $2 AND id > $3 ORDER BY id LIMIT $4`,
+			c.Region, in.RetiringPrincipal, p.after, p.limit+1)
 		return err
 	})
 	if err != nil {
@@ -366,7 +390,7 @@ func (s *Service) listRetirableGrants(ctx context.Context, c *call.Call, in *api
 	out := &api.ListRetirableGrantsOutput{Grants: []api.GrantListEntry{}}
 	list, out.NextMarker, out.Truncated = cut(p, list, func(r row) string { return r.ID })
 	for _, g := range list {
-		out.Grants = append(out.Grants, g.entry(ref{account: c.Account(), region: c.Region, id: g.KeyID}.keyARN()))
+		out.Grants = append(out.Grants, g.entry(ref{account: g.Account, region: c.Region, id: g.KeyID}.keyARN()))
 	}
 	return out, nil
 }
@@ -420,9 +444,11 @@ func (s *Service) retired(c *call.Call, in *api.RetireGrantInput) (ref, string, 
 	return r, in.GrantId, err
 }
 
-// retireGrantNeeds asks for kms:RetireGrant; the grant itself gives it to its
-// retiring principal, to the account that made it, and to its grantee when it
-// is one of the operations.
+// retireGrantNeeds asks for kms:RetireGrant, which the grant itself gives: to
+// its retiring principal, to the account that made it, and to its grantee when
+// it is one of the operations. The account of the key, and an account that is
+// the retiring principal, may pass it on by IAM policies. Nobody else has it,
+// whatever policies say; the key policy has no say in it.
 func (s *Service) retireGrantNeeds(ctx context.Context, c *call.Call, in *api.RetireGrantInput) ([]call.Need, error) {
 	r, id, err := s.retired(c, in)
 	if err != nil {
@@ -433,10 +459,18 @@ func (s *Service) retireGrantNeeds(ctx context.Context, c *call.Call, in *api.Re
 		return nil, err
 	}
 	n := t.need(c, "kms:RetireGrant", nil)
-	if g, ok, err := s.grant(ctx, r, id); err != nil {
+	n.Policy = &policy.Source{Kind: policy.Key, Name: policyName, On: t.keyARN()} // which allows nothing
+	g, found, err := s.grant(ctx, r, id)
+	if err != nil {
 		return nil, err
-	} else if ok && g.retirableBy(c.Principal) {
+	}
+	if found && g.retirableBy(c.Principal) {
 		n.Grant = g.ID
+	}
+	if n.Grant != "" || c.Account() == t.account || found && aws.RootPrincipal(c.Account()).ARN == g.Retiring {
+		// The caller's own policies decide, as about a resource of its account.
+		n.Owner, n.Policy = c.Account(), nil
+		n.Keys["aws:resourceaccount"] = []string{t.account}
 	}
 	return []call.Need{n}, nil
 }

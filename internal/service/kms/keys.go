@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -25,13 +26,9 @@ const (
 )
 
 func (s *Service) createKeyNeeds(_ context.Context, c *call.Call, in *api.CreateKeyInput) ([]call.Need, error) {
-	keys := policy.Keys{
-		"kms:keyspec":                        {symmetric},
-		"kms:keyusage":                       {encryptDecrypt},
-		"kms:keyorigin":                      {originKMS},
-		"kms:multiregion":                    boolKey(in.MultiRegion),
-		"kms:bypasspolicylockoutsafetycheck": boolKey(in.BypassPolicyLockoutSafetyCheck),
-	}
+	keys := kindKeys(cmp.Or(in.KeySpec, in.CustomerMasterKeySpec, symmetric), cmp.Or(in.KeyUsage, encryptDecrypt), cmp.Or(in.Origin, originKMS))
+	keys["kms:multiregion"] = boolKey(in.MultiRegion)
+	keys["kms:bypasspolicylockoutsafetycheck"] = boolKey(in.BypassPolicyLockoutSafetyCheck)
 	addTagKeys(keys, in.Tags)
 	needs := everywhere("kms:CreateKey", keys)
 	if len(in.Tags) > 0 {
@@ -250,7 +247,7 @@ func window(in *api.ScheduleKeyDeletionInput) int64 {
 
 func (s *Service) scheduleKeyDeletionNeeds(ctx context.Context, c *call.Call, in *api.ScheduleKeyDeletionInput) ([]call.Need, error) {
 	return s.homeNeeds(ctx, c, "kms:ScheduleKeyDeletion", in.KeyId, policy.Keys{
-		"kms:scheduledeletionpendingwindowindays": {strconv.FormatInt(window(in), 10)},
+		"kms:schedulekeydeletionpendingwindowindays": {strconv.FormatInt(window(in), 10)},
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,9 +185,7 @@ func (t *target) keys(more policy.Keys) policy.Keys {
 	if t.key == nil {
 		return keys
 	}
-	keys["kms:keyspec"] = []string{symmetric}
-	keys["kms:keyusage"] = []string{encryptDecrypt}
-	keys["kms:keyorigin"] = []string{originKMS}
+	maps.Copy(keys, kindKeys(symmetric, encryptDecrypt, originKMS))
 	keys["kms:multiregion"] = []string{"false"}
 	if len(t.aliases) > 0 {
 		keys["kms:resourcealiases"] = t.aliases
@@ -197,15 +196,32 @@ func (t *target) keys(more policy.Keys) policy.Keys {
 	return keys
 }
 
+// kindKeys are the condition keys that say what kind of key it is. AWS goes on
+// knowing two of them by their former names.
+func kindKeys(spec, usage, origin string) policy.Keys {
+	return policy.Keys{
+		"kms:keyspec": {spec}, "kms:customermasterkeyspec": {spec},
+		"kms:keyusage": {usage}, "kms:customermasterkeyusage": {usage},
+		"kms:keyorigin": {origin},
+	}
+}
+
 // contextKeys are the condition keys of a cryptographic operation.
 func contextKeys(context map[string]string) policy.Keys {
 	keys := policy.Keys{"kms:encryptionalgorithm": {symmetric}}
-	for name, value := range context {
-		keys["kms:encryptioncontext:"+strings.ToLower(name)] = []string{value}
+	addContextKeys(keys, context)
+	return keys
+}
+
+// addContextKeys adds the condition keys of an encryption context. Policies do
+// not tell names apart by case: pairs that differ in nothing else are values of
+// one key.
+func addContextKeys(keys policy.Keys, context map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(context)) {
+		folded := "kms:encryptioncontext:" + strings.ToLower(name)
+		keys[folded] = append(keys[folded], context[name])
 		keys["kms:encryptioncontextkeys"] = append(keys["kms:encryptioncontextkeys"], name)
 	}
-	slices.Sort(keys["kms:encryptioncontextkeys"])
-	return keys
 }
 
 // refuse words a refusal. Of keys of another account KMS does not even say

@@ -1,7 +1,9 @@
 package kms
 
 import (
+	"bytes"
 	"encoding/base64"
+	"unicode/utf8"
 
 	"github.com/sekisho/sekisho/internal/aws"
 )
@@ -21,7 +23,7 @@ func newPage(limit *int64, marker string, usual, most int64) (page, error) {
 		return page{}, aws.Errorf("ValidationException", "1 validation error detected: Value '%d' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1", n)
 	}
 	after, err := base64.RawURLEncoding.DecodeString(marker)
-	if err != nil {
+	if err != nil || !utf8.Valid(after) || bytes.IndexByte(after, 0) >= 0 { // no database has such a text
 		return page{}, aws.Errorf("InvalidMarkerException", "Could not deserialize marker '%s'", marker)
 	}
 	return page{after: string(after), limit: int(min(n, most))}, nil

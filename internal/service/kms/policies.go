@@ -2,8 +2,10 @@ package kms
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	api "github.com/sekisho/sekisho/internal/api/kms"
 	"github.com/sekisho/sekisho/internal/aws"
@@ -11,6 +13,9 @@ import (
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/state"
 )
+
+// policyName is the name of the one policy that a key has.
+const policyName = "default"
 
 // policyLimit is the size of a key policy in bytes that AWS allows.
 const policyLimit = 32 << 10
@@ -50,6 +55,9 @@ func (s *Service) checkPolicy(ctx context.Context, c *call.Call, arn, text strin
 	if err != nil {
 		return err
 	}
+	if overlyPermissive(doc) {
+		return malformed("OverlyPermissiveCondition:EncryptionContext: Using the ForAllValues set operator with a single-valued condition key matches requests without the specified encryption context or with an unspecified encryption context. To fix, remove ForAllValues.")
+	}
 	for _, p := range policy.Principals(doc) {
 		_, exists, err := s.principals.ResolvePrincipal(ctx, p)
 		if err != nil {
@@ -63,6 +71,31 @@ func (s *Service) checkPolicy(ctx context.Context, c *call.Call, arn, text strin
 		return malformed("The new key policy will not allow you to update the key policy in the future.")
 	}
 	return nil
+}
+
+// overlyPermissive reports whether a policy demands an encryption context in a
+// way that requests without one satisfy.
+func overlyPermissive(doc *policy.Document) bool {
+	for i := range doc.Len() {
+		var st struct {
+			Condition map[string]map[string]json.RawMessage
+		}
+		if json.Unmarshal(doc.Statement(i), &st) != nil {
+			continue // the parser has looked at its form
+		}
+		for operator, keys := range st.Condition {
+			for key := range keys {
+				if hasPrefixFold(operator, "ForAllValues:") && hasPrefixFold(key, "kms:EncryptionContext:") {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // everything is an identity policy that allows all.
@@ -105,10 +138,18 @@ func (s *Service) listKeyPolicies(ctx context.Context, c *call.Call, in *api.Lis
 	if err != nil {
 		return nil, err
 	}
+	p, err := newPage(in.Limit, in.Marker, 100, 1000)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.read(ctx, r, func(*state.Tx, key) error { return nil }); err != nil {
 		return nil, err
 	}
-	return &api.ListKeyPoliciesOutput{PolicyNames: []string{"default"}, Truncated: new(false)}, nil
+	out := &api.ListKeyPoliciesOutput{PolicyNames: []string{}, Truncated: new(false)}
+	if p.after < policyName {
+		out.PolicyNames = append(out.PolicyNames, policyName)
+	}
+	return out, nil
 }
 
 func (s *Service) getKeyPolicyNeeds(ctx context.Context, c *call.Call, in *api.GetKeyPolicyInput) ([]call.Need, error) {
@@ -120,11 +161,11 @@ func (s *Service) getKeyPolicy(ctx context.Context, c *call.Call, in *api.GetKey
 	if err != nil {
 		return nil, err
 	}
-	out := &api.GetKeyPolicyOutput{PolicyName: "default"}
+	out := &api.GetKeyPolicyOutput{PolicyName: policyName}
 	if err := s.read(ctx, r, func(_ *state.Tx, k key) error { out.Policy = k.Policy; return nil }); err != nil {
 		return nil, err
 	}
-	if in.PolicyName != "" && in.PolicyName != "default" {
+	if in.PolicyName != "" && in.PolicyName != policyName {
 		return nil, aws.Errorf("NotFoundException", "No such policy exists")
 	}
 	return out, nil
@@ -141,7 +182,7 @@ func (s *Service) putKeyPolicy(ctx context.Context, c *call.Call, in *api.PutKey
 	if err != nil {
 		return nil, err
 	}
-	if in.PolicyName != "" && in.PolicyName != "default" {
+	if in.PolicyName != "" && in.PolicyName != policyName {
 		return nil, aws.Errorf("ValidationException", "The only valid policy name is default.")
 	}
 	if err := s.checkPolicy(ctx, c, r.keyARN(), in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck)); err != nil {
