@@ -45,6 +45,8 @@ type Checkpoint struct {
 	now        func() time.Time
 	baseURL    string
 	services   map[string]map[string]call.Operation
+
+	organizations Organizations
 }
 
 // Options are the optional parts of a checkpoint.
@@ -224,7 +226,11 @@ func (k *Checkpoint) judge(ctx context.Context, c *call.Call, n call.Need, e *ca
 		Policy:    n.Policy,
 		Grant:     n.Grant,
 	}
-	req.Context = facts{c: c, n: n, owner: req.Owner}
+	set, at, err := k.bound(ctx, c, n, set, &req)
+	if err != nil {
+		return err
+	}
+	req.Context = facts{c: c, n: n, owner: req.Owner, at: at}
 	d := policy.Evaluate(set, &req)
 	j := call.Judgement{Action: n.Action, Resource: n.Resource, Owner: req.Owner, Decision: d}
 	if d.Effect != policy.Allow {

@@ -17,6 +17,7 @@ type facts struct {
 	c     *call.Call
 	n     call.Need
 	owner string
+	at    *places
 }
 
 // Lookup returns the values of a key, named in lower case.
@@ -28,6 +29,9 @@ func (f facts) Lookup(name string) ([]string, bool) {
 		return v, true
 	}
 	if v, ok := f.global(name); ok {
+		return []string{v}, true
+	}
+	if v, ok := f.at.lookup(name); ok {
 		return []string{v}, true
 	}
 	if name == "aws:calledvia" && len(f.c.Via) > 0 {

@@ -142,6 +142,20 @@ func (s *Service) rootKey(ctx context.Context, tx *state.Tx, row accountRow) (Ac
 	return a, s.changed(ctx, tx, row.ID)
 }
 
+// AccountName returns what an account is called, and whether there is one.
+func (s *Service) AccountName(ctx context.Context, id string) (name string, ok bool, err error) {
+	err = s.db.View(ctx, func(tx *state.Tx) error {
+		row, err := state.Get[accountRow](ctx, tx, findAccount, id)
+		if errors.Is(err, state.ErrNotFound) {
+			name, ok = "", false
+			return nil
+		}
+		name, ok = row.Name, err == nil
+		return err
+	})
+	return name, ok, err
+}
+
 // Accounts returns all accounts by name, each with an active key of its root;
 // one whose root has none shows without.
 func (s *Service) Accounts(ctx context.Context) ([]Account, error) {
