@@ -119,9 +119,30 @@ func (w *world) stack(step templates.Step) {
 	}
 }
 
-// firstCommit makes a user with git credentials, a working tree, and pushes a
-// first commit to every branch that is delivered.
+// firstCommit makes a user with git credentials, unless there is one, a working
+// tree, and pushes a first commit to every branch that is delivered.
 func (w *world) firstCommit() {
+	w.t.Helper()
+	if w.env == nil {
+		w.developer()
+	}
+	w.tree = w.t.TempDir()
+	w.git("init", "-q")
+	w.git("symbolic-ref", "HEAD", "refs/heads/main")
+	w.git("remote", "add", "origin", w.outputs[w.params.Project+"-repository"]["CloneUrlHttp"])
+	w.write("index.html", "<h1>first</h1>")
+	w.commit("Begin")
+	for _, e := range w.params.Environments {
+		branch := e.Branch
+		if branch == "" {
+			branch = "main"
+		}
+		w.git("push", "-q", "origin", "HEAD:refs/heads/"+branch)
+	}
+}
+
+// developer makes a user with git credentials.
+func (w *world) developer() {
 	w.t.Helper()
 	ctx := context.Background()
 	user, name := "developer", "codecommit.amazonaws.com"
@@ -135,25 +156,12 @@ func (w *world) firstCommit() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.tree = w.t.TempDir()
 	w.env = append(os.Environ(),
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_TERMINAL_PROMPT=0", "GIT_SSL_CAINFO="+filepath.Join(w.dir, "ca.pem"),
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.com", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.com",
 		"GIT_USER="+*made.ServiceSpecificCredential.ServiceUserName, "GIT_PASSWORD="+*made.ServiceSpecificCredential.ServicePassword,
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=credential.helper",
 		`GIT_CONFIG_VALUE_0=!f() { echo "username=$GIT_USER"; echo "password=$GIT_PASSWORD"; }; f`)
-	w.git("init", "-q")
-	w.git("symbolic-ref", "HEAD", "refs/heads/main")
-	w.git("remote", "add", "origin", w.outputs[w.params.Project+"-repository"]["CloneUrlHttp"])
-	w.write("index.html", "<h1>first</h1>")
-	w.commit("Begin")
-	for _, e := range w.params.Environments {
-		branch := e.Branch
-		if branch == "" {
-			branch = "main"
-		}
-		w.git("push", "-q", "origin", "HEAD:refs/heads/"+branch)
-	}
 }
 
 func (w *world) git(args ...string) string {

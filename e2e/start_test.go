@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/base64"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,14 +184,5 @@ func TestEndsCleanly(t *testing.T) {
 		t.Error("an upload that was cut off changed the object")
 	}
 	// What the killed upload left is swept at the start.
-	eventually(t, "one blob", 5*time.Second, func() bool {
-		n := 0
-		filepath.WalkDir(filepath.Join(s.dir, "blobs"), func(_ string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
-				n++
-			}
-			return nil
-		})
-		return n == 1
-	})
+	eventually(t, "one blob", 5*time.Second, func() bool { return s.blobs() == 1 })
 }
