@@ -97,8 +97,8 @@ func deliveryError(d events.Delivery) string {
 	return d.ErrorCode + ": " + d.ErrorMessage
 }
 
-// recorded returns the calls of an execution, of a trace, or of the push that
-// brought a commit.
+// recorded returns the calls of an execution, of the push that brought a
+// commit, of a trace, or of the execution or trace that a request belongs to.
 func (s *Server) recorded(ctx context.Context, id string) ([]*call.Entry, error) {
 	calls, err := s.trail.Story(ctx, id)
 	if err != nil || len(calls) > 0 || id == "" {
@@ -111,7 +111,18 @@ func (s *Server) recorded(ctx context.Context, id string) ([]*call.Entry, error)
 	if trace == "" {
 		trace = id
 	}
-	return s.trail.Trace(ctx, trace, "")
+	calls, err = s.trail.Trace(ctx, trace, "")
+	if err != nil || len(calls) > 0 {
+		return calls, err
+	}
+	e, err := s.trail.Request(ctx, id)
+	switch {
+	case err != nil || e == nil:
+		return nil, err
+	case e.Call.Scope != "":
+		return s.trail.Story(ctx, e.Call.Scope)
+	}
+	return s.trail.Trace(ctx, e.Call.Trace, "")
 }
 
 // writeCredentials replaces the credentials file: one profile per account.

@@ -4,10 +4,14 @@ package aws
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Partition is the only partition sekisho plays.
@@ -40,6 +44,12 @@ func (a ARN) String() string {
 
 var accountID = regexp.MustCompile(`^[0-9]{12}$`)
 
+// CanonicalID is the canonical user id by which S3 names an account.
+func CanonicalID(account string) string {
+	sum := sha256.Sum256([]byte("sekisho canonical user of account " + account))
+	return hex.EncodeToString(sum[:])
+}
+
 // IsAccountID reports whether s has the form of an account id: twelve digits.
 func IsAccountID(s string) bool { return accountID.MatchString(s) }
 
@@ -53,7 +63,32 @@ func IsRegion(s string) bool { return len(s) <= 32 && region.MatchString(s) }
 func NewUUID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails, by its documentation
-	b[6] = b[6]&0x0f | 0x40
+	return uuid(b, 4)
+}
+
+// NewTimedUUID returns a fresh UUID (version 7) that tells its time: UUIDTime
+// reads it.
+func NewTimedUUID(t time.Time) string {
+	var b [16]byte
+	rand.Read(b[6:]) // never fails, by its documentation
+	ms := uint64(max(t.UnixMilli(), 0))
+	binary.BigEndian.PutUint16(b[:], uint16(ms>>32))
+	binary.BigEndian.PutUint32(b[2:], uint32(ms))
+	return uuid(b, 7)
+}
+
+// UUIDTime returns the time of a NewTimedUUID, to the millisecond. It reports
+// false for every other text.
+func UUIDTime(s string) (time.Time, bool) {
+	if len(s) != 36 || s[14] != '7' {
+		return time.Time{}, false
+	}
+	ms, err := strconv.ParseUint(s[:8]+s[9:13], 16, 48)
+	return time.UnixMilli(int64(ms)), err == nil
+}
+
+func uuid(b [16]byte, version byte) string {
+	b[6] = b[6]&0x0f | version<<4
 	b[8] = b[8]&0x3f | 0x80
 	h := hex.EncodeToString(b[:])
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]

@@ -99,6 +99,22 @@ func TestNewUUID(t *testing.T) {
 	}
 }
 
+func TestNewTimedUUID(t *testing.T) {
+	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	for _, at := range []time.Time{time.Unix(0, 0), time.Date(2026, 3, 4, 5, 6, 7, 89e6, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		id := NewTimedUUID(at)
+		got, ok := UUIDTime(id)
+		if !form.MatchString(id) || !ok || !got.Equal(at) || id == NewTimedUUID(at) {
+			t.Errorf("%s is of %v, %v, want %v", id, got, ok, at)
+		}
+	}
+	for _, other := range []string{"", NewUUID(), "0123456789ABCDEF", strings.Repeat("7", 36), strings.Repeat("-", 36), "zzzzzzzz-zzzz-7zzz-8zzz-zzzzzzzzzzzz"} {
+		if at, ok := UUIDTime(other); ok && other[0] != '7' {
+			t.Errorf("%q is of %v", other, at)
+		}
+	}
+}
+
 func TestEnvelope(t *testing.T) {
 	e := Event{
 		ID: "id", Account: "111111111111", Region: "us-east-1", Source: "aws.codecommit", DetailType: "D",

@@ -18,15 +18,16 @@ type invoker struct {
 }
 
 func (i invoker) Invoke(ctx context.Context, service, operation string, in any) (any, error) {
+	now := i.k.now()
 	c := &call.Call{
-		ID:        aws.NewUUID(),
+		ID:        aws.NewTimedUUID(now), // by which its record is found
 		Trace:     i.s.Trace,
 		Scope:     i.s.Scope,
 		Service:   service,
 		Operation: operation,
 		Region:    i.s.Region,
 		Principal: i.s.Principal,
-		Time:      i.k.now(),
+		Time:      now,
 		SourceIP:  i.s.SourceIP,
 		UserAgent: i.s.UserAgent,
 		Secure:    true, // the call never leaves the process

@@ -2,7 +2,9 @@ package cloudtrail
 
 import (
 	"context"
+	"time"
 
+	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/state"
 )
@@ -30,6 +32,26 @@ func (s *Service) Story(ctx context.Context, execution string) ([]*call.Entry, e
 		SELECT `+rowColumns+` FROM cloudtrail_event
 		WHERE trace IN (SELECT DISTINCT trace FROM cloudtrail_event WHERE scope = $1 AND scope <> '') AND (scope = '' OR scope = $1)
 		ORDER BY id LIMIT $2`, execution, maxStory)
+}
+
+// Request returns the record of one call inside the process, by its request id,
+// which tells its time and so where to look, or of any call by its event id.
+// Nil means that there is none. A call from outside is found by Trace: it has
+// the id of its trace.
+func (s *Service) Request(ctx context.Context, id string) (*call.Entry, error) {
+	from, to := id, id // of the ids of events
+	if at, ok := aws.UUIDTime(id); ok {
+		from, to = firstID(at), firstID(at.Add(time.Millisecond))
+	}
+	start := `{"ID":"` + id + `"` // of what pack makes
+	list, err := s.read(ctx, `
+		SELECT `+rowColumns+` FROM cloudtrail_event WHERE id = $1
+		UNION SELECT `+rowColumns+` FROM cloudtrail_event WHERE id >= $2 AND id < $3 AND substr(entry, 1, $4) = $5
+		LIMIT 1`, id, from, to, len(start), start)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return list[0], nil
 }
 
 func (s *Service) read(ctx context.Context, query string, args ...any) ([]*call.Entry, error) {

@@ -319,6 +319,33 @@ func TestTraceAndStory(t *testing.T) {
 	})
 }
 
+// TestRequest holds that every call inside the process is found by its request
+// id, and none that is none.
+func TestRequest(t *testing.T) {
+	each(t, func(w *world) {
+		push := w.entry(ana, "codecommit", "GitPush", "arn:aws:codecommit:us-east-1:111111111111:shop")
+		push.Call.Trace = push.Call.ID
+		var entries []*call.Entry
+		for range 20 {
+			inner := w.entry(bob, "s3", "PutObject", "arn:aws:s3:::b/k")
+			inner.Call.ID, inner.Call.Trace, inner.Call.Scope = aws.NewTimedUUID(inner.Call.Time), push.Call.ID, "e1"
+			entries = append(entries, inner)
+		}
+		w.record(append(entries, push)...)
+		for _, e := range entries {
+			got, err := w.trail.Request(context.Background(), e.Call.ID)
+			if err != nil || got == nil || got.Call.ID != e.Call.ID || got.Call.Operation != e.Call.Operation {
+				w.T.Fatalf("request %s is %+v, %v", e.Call.ID, got, err)
+			}
+		}
+		for _, id := range []string{"", "x", aws.NewUUID(), push.Call.ID, aws.NewTimedUUID(push.Call.Time), "' OR '1' = '1"} {
+			if got, err := w.trail.Request(context.Background(), id); got != nil || err != nil {
+				w.T.Errorf("request %q is %+v, %v", id, got, err)
+			}
+		}
+	})
+}
+
 func TestLargeParametersAreLeftOut(t *testing.T) {
 	each(t, func(w *world) {
 		e := w.entry(ana, "iam", "CreatePolicy", "*")
