@@ -4,20 +4,25 @@ import (
 	"bytes"
 	"encoding/base64"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
 // condition is one key under one operator: all conditions of a statement have
-// to hold.
+// to hold. The operator's family says which of the lists holds the values.
 type condition struct {
 	op       operator
 	set      quantifier
 	ifExists bool
-	key      string // in lower case
-	values   []value
+	key      *key
+
+	patterns []pattern
+	numbers  []float64
+	times    []time.Time
+	networks []netip.Prefix
+	binaries [][]byte
+	truths   [2]bool // which of false and true are listed
 }
 
 // quantifier is the set qualifier before an operator.
@@ -33,10 +38,10 @@ const (
 type operator struct {
 	family family
 	// negated turns the answer: none of the values may match.
-	negated bool
-	compare func(order int) bool // for numbers and dates
-	fold    bool                 // for strings
-	like    bool                 // for strings: wildcards are special
+	negated  bool
+	relation relation // for numbers and dates
+	fold     bool     // for strings
+	like     bool     // for strings: wildcards are special
 }
 
 type family int8
@@ -52,11 +57,30 @@ const (
 	nullFamily
 )
 
-func equal(o int) bool        { return o == 0 }
-func less(o int) bool         { return o < 0 }
-func lessEqual(o int) bool    { return o <= 0 }
-func greater(o int) bool      { return o > 0 }
-func greaterEqual(o int) bool { return o >= 0 }
+// relation is how two values that have an order have to stand.
+type relation int8
+
+const (
+	equal relation = iota
+	less
+	lessEqual
+	greater
+	greaterEqual
+)
+
+func (r relation) holds(order int) bool {
+	switch r {
+	case less:
+		return order < 0
+	case lessEqual:
+		return order <= 0
+	case greater:
+		return order > 0
+	case greaterEqual:
+		return order >= 0
+	}
+	return order == 0
+}
 
 // operatorNamed finds an operator by its name in lower case.
 func operatorNamed(name string) (operator, bool) {
@@ -97,21 +121,20 @@ func operatorNamed(name string) (operator, bool) {
 	return operator{}, false
 }
 
-func ordered(f family, relation string) (operator, bool) {
+func ordered(f family, name string) (operator, bool) {
 	op := operator{family: f}
-	switch relation {
+	switch name {
 	case "equals":
-		op.compare = equal
 	case "notequals":
-		op.compare, op.negated = equal, true
+		op.negated = true
 	case "lessthan":
-		op.compare = less
+		op.relation = less
 	case "lessthanequals":
-		op.compare = lessEqual
+		op.relation = lessEqual
 	case "greaterthan":
-		op.compare = greater
+		op.relation = greater
 	case "greaterthanequals":
-		op.compare = greaterEqual
+		op.relation = greaterEqual
 	default:
 		return operator{}, false
 	}
@@ -139,71 +162,84 @@ func parseOperator(name string) (condition, bool) {
 	return c, true
 }
 
-// value is a compiled value of a policy's condition; the operator's family
-// says which field holds it.
-type value struct {
-	pattern pattern
-	number  float64
-	time    time.Time
-	truth   bool
-	bytes   []byte
-	network netip.Prefix
-}
-
-// compileValue reads a value as the operator wants it.
-func compileValue(op operator, text string, variables bool) (value, bool) {
-	var v value
-	ok := true
-	switch op.family {
+// add compiles a value as the operator wants it.
+func (c *condition) add(text string, variables bool) bool {
+	switch c.op.family {
 	case stringFamily:
-		v.pattern = compile(text, syntax{wildcards: op.like, variables: variables})
+		c.patterns = append(c.patterns, compile(text, syntax{wildcards: c.op.like, variables: variables}))
 	case arnFamily:
-		v.pattern = compile(text, syntax{wildcards: true, variables: variables, segments: true, strict: true})
+		c.patterns = append(c.patterns, compile(text, syntax{wildcards: true, variables: variables, segments: true, strict: true}))
 	case numericFamily:
-		v.number, ok = parseNumber(text)
+		n, ok := parseNumber(text)
+		c.numbers = append(c.numbers, n)
+		return ok
 	case dateFamily:
-		v.time, ok = parseTime(text)
+		t, ok := parseTime(text)
+		c.times = append(c.times, t)
+		return ok
 	case boolFamily, nullFamily:
-		v.truth, ok = parseBool(text)
+		b, ok := parseBool(text)
+		c.truths[index(b)] = true
+		return ok
 	case binaryFamily:
 		b, err := base64.StdEncoding.DecodeString(text)
-		v.bytes, ok = b, err == nil
+		c.binaries = append(c.binaries, b)
+		return err == nil
 	case ipFamily:
-		v.network, ok = parseNetwork(text)
+		n, ok := parseNetwork(text)
+		c.networks = append(c.networks, n)
+		return ok
 	}
-	return v, ok
+	return true
+}
+
+// index is the place of a truth value in condition.truths.
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // holds reports whether the condition is met.
 func (c *condition) holds(j *judge) bool {
-	values, present := j.ctx.Lookup(c.key)
-	present = present && len(values) > 0
+	v := j.lookup(c.key)
+	present := v.ok && len(v.list) > 0
 	if c.op.family == nullFamily {
-		return slices.ContainsFunc(c.values, func(v value) bool { return v.truth != present })
+		return c.truths[index(!present)]
 	}
 	if !present {
-		j.missing(c.key)
+		j.unknown(c.key)
 		return c.ifExists || c.set == forAll || c.set == single && c.op.negated
 	}
-	switch {
-	case c.set == forAll && allEmpty(values):
-		return true // a set that resolves to nothing
-	case c.set == forAll, c.set == single && c.op.negated:
-		for _, v := range values {
-			if c.meets(v, j.ctx) == c.op.negated {
-				return false
-			}
-		}
-		return true
+	// Without a set operator a negated condition asks that no value matches,
+	// and any other that one does. AWS leaves keys with several values open
+	// here; this is what its simulator shows (unconfirmed).
+	if c.set == forAll || c.set == single && c.op.negated {
+		return c.set == forAll && allEmpty(v.list) || c.all(v.list, j)
 	}
+	return c.any(v.list, j)
+}
+
+func (c *condition) all(values []string, j *judge) bool {
 	for _, v := range values {
-		if c.meets(v, j.ctx) != c.op.negated {
+		if !c.passes(v, j) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *condition) any(values []string, j *judge) bool {
+	for _, v := range values {
+		if c.passes(v, j) {
 			return true
 		}
 	}
 	return false
 }
 
+// allEmpty reports whether a set resolves to nothing, such as an empty text.
 func allEmpty(values []string) bool {
 	for _, v := range values {
 		if v != "" {
@@ -213,40 +249,47 @@ func allEmpty(values []string) bool {
 	return true
 }
 
+// passes reports whether one value of the request is as the operator wants it:
+// like one of the policy's, or for a negated operator like none.
+func (c *condition) passes(text string, j *judge) bool {
+	if c.meets(text, j) {
+		return !c.op.negated
+	}
+	return c.op.negated && allResolved(c.patterns, j)
+}
+
 // meets reports whether a value of the request matches one of the policy's,
-// leaving negation aside.
-func (c *condition) meets(text string, ctx Context) bool {
+// leaving negation aside. A value that the operator cannot read matches none.
+func (c *condition) meets(text string, j *judge) bool {
 	switch c.op.family {
 	case stringFamily:
-		return c.meetsString(text, ctx)
+		return c.meetsPattern(text, j)
 	case arnFamily:
-		if !strings.HasPrefix(text, "arn:") || strings.Count(text, ":") < 5 {
-			return false
-		}
-		return c.meetsString(text, ctx)
+		return isARN(text) && c.meetsPattern(text, j)
 	case numericFamily:
-		n, ok := parseNumber(text)
-		return ok && slices.ContainsFunc(c.values, func(v value) bool { return c.op.compare(compareNumbers(n, v.number)) })
+		return c.meetsNumber(text)
 	case dateFamily:
-		t, ok := parseTime(text)
-		return ok && slices.ContainsFunc(c.values, func(v value) bool { return c.op.compare(t.Compare(v.time)) })
+		return c.meetsTime(text)
 	case boolFamily:
 		b, ok := parseBool(text)
-		return ok && slices.ContainsFunc(c.values, func(v value) bool { return v.truth == b })
+		return ok && c.truths[index(b)]
 	case binaryFamily:
-		b, err := base64.StdEncoding.DecodeString(text)
-		return err == nil && slices.ContainsFunc(c.values, func(v value) bool { return bytes.Equal(v.bytes, b) })
+		return c.meetsBinary(text)
 	case ipFamily:
-		a, err := netip.ParseAddr(text)
-		return err == nil && slices.ContainsFunc(c.values, func(v value) bool { return v.network.Contains(a.Unmap()) })
+		return c.meetsAddress(text)
 	}
 	return false
 }
 
-func (c *condition) meetsString(text string, ctx Context) bool {
-	for i := range c.values {
-		p := &c.values[i].pattern
-		if c.op.fold && p.equalFold(text, ctx) || !c.op.fold && p.match(text, false, ctx) {
+// isARN reports whether a text has the six components of an ARN.
+func isARN(text string) bool {
+	return strings.HasPrefix(text, "arn:") && strings.Count(text, ":") >= 5
+}
+
+func (c *condition) meetsPattern(text string, j *judge) bool {
+	for i := range c.patterns {
+		p := &c.patterns[i]
+		if c.op.fold && p.equalFold(text, j) || !c.op.fold && p.match(text, j) {
 			return true
 		}
 	}
@@ -254,12 +297,25 @@ func (c *condition) meetsString(text string, ctx Context) bool {
 }
 
 // equalFold compares without regard to case; the pattern has no wildcards.
-func (p *pattern) equalFold(s string, ctx Context) bool {
-	if p.form != template {
+func (p *pattern) equalFold(s string, j *judge) bool {
+	if p.form != templated {
 		return strings.EqualFold(p.text, s)
 	}
-	text, ok := expand(nil, p.parts, ctx)
+	text, ok := expand(nil, p.template.parts, j)
 	return ok && strings.EqualFold(string(text), s)
+}
+
+func (c *condition) meetsNumber(text string) bool {
+	n, ok := parseNumber(text)
+	if !ok {
+		return false
+	}
+	for _, v := range c.numbers {
+		if c.op.relation.holds(compareNumbers(n, v)) {
+			return true
+		}
+	}
+	return false
 }
 
 func compareNumbers(a, b float64) int {
@@ -270,6 +326,46 @@ func compareNumbers(a, b float64) int {
 		return 1
 	}
 	return 0
+}
+
+func (c *condition) meetsTime(text string) bool {
+	t, ok := parseTime(text)
+	if !ok {
+		return false
+	}
+	for _, v := range c.times {
+		if c.op.relation.holds(t.Compare(v)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *condition) meetsBinary(text string) bool {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return false
+	}
+	for _, v := range c.binaries {
+		if bytes.Equal(v, b) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *condition) meetsAddress(text string) bool {
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return false
+	}
+	a = a.Unmap()
+	for i := range c.networks {
+		if c.networks[i].Contains(a) {
+			return true
+		}
+	}
+	return false
 }
 
 // parseNumber reads a decimal number. Go's other notations are none to AWS.
@@ -285,27 +381,12 @@ func parseNumber(s string) (float64, bool) {
 
 func parseBool(s string) (value, ok bool) {
 	switch {
-	case strings.EqualFold(s, "true"):
+	case s == "true", strings.EqualFold(s, "true"):
 		return true, true
-	case strings.EqualFold(s, "false"):
+	case s == "false", strings.EqualFold(s, "false"):
 		return false, true
 	}
 	return false, false
-}
-
-// parseTime reads the W3C profile of ISO 8601 that AWS takes, or seconds
-// since the epoch.
-func parseTime(s string) (time.Time, bool) {
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil && len(s) != 4 {
-		return time.Unix(n, 0), true
-	}
-	layouts := [...]string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02", "2006-01", "2006", "2006-01-02T15:04:05Z0700"}
-	for _, layout := range layouts {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
 }
 
 func parseNetwork(s string) (netip.Prefix, bool) {

@@ -151,7 +151,7 @@ func TestResourcePatterns(t *testing.T) {
 		{"arn:aws:s3:::${aws:userid, 'alice'}/*", "arn:aws:s3:::alice/x", true},
 		{"arn:aws:s3:::b/${*}", "arn:aws:s3:::b/x", false},
 		{"arn:aws:s3:::b/${*}", "arn:aws:s3:::b/*", true},
-		{"arn:aws:iam::${aws:username}:role/x", "arn:aws:iam::alice:role/x", false},
+		{"arn:aws:sns:us-east-1:${aws:username}:x", "arn:aws:sns:us-east-1:alice:x", false},
 	} {
 		set := &Set{Identity: sources(t, Identity, `{"Effect":"Allow","Action":"*","Resource":"`+tt.pattern+`"}`)}
 		r := &Request{Principal: caller(alice), Action: "s3:GetObject", Resource: tt.resource, Context: Keys{"aws:username": {"alice"}}}
@@ -164,7 +164,7 @@ func TestResourcePatterns(t *testing.T) {
 func TestMissingKeys(t *testing.T) {
 	set := &Set{Identity: sources(t, Identity, `{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"Bool":{"aws:MultiFactorAuthPresent":"true"}}}`)}
 	d := Evaluate(set, &Request{Principal: caller(alice), Action: "s3:GetObject", Resource: object})
-	if want := []string{"aws:multifactorauthpresent"}; !slices.Equal(d.Missing, want) {
+	if want := []string{"aws:MultiFactorAuthPresent"}; !slices.Equal(d.Missing, want) {
 		t.Errorf("missing = %v, want %v", d.Missing, want)
 	}
 }

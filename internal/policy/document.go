@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 // Document is a parsed policy: its text, byte for byte, and the compiled
@@ -15,19 +16,37 @@ type Document struct {
 	principals []string
 }
 
-// statement is one compiled statement.
+// statement is one compiled statement; what a decision reads comes first.
 type statement struct {
-	raw    string // as it stands in the text
-	sid    string
-	effect Effect // Allow or ExplicitDeny
-
-	principals   []principal
+	effect       Effect // Allow or ExplicitDeny
 	notPrincipal bool
-	actions      []pattern
-	notAction    bool
-	resources    []pattern
 	notResource  bool
+	actions      *actionSet
+	resources    []pattern
 	conditions   []condition
+	principals   []principal
+
+	raw string // as it stands in the text
+	at  int    // where it begins there
+	sid string
+}
+
+// actionSet is an Action or NotAction element. Statements of a document with
+// the same element share one.
+type actionSet struct {
+	patterns []pattern
+	not      bool
+	slot     uint8 // where a judge remembers whether it matches
+}
+
+// has reports whether an action, in lower case, is one that the element means.
+func (a *actionSet) has(action []byte) bool {
+	for i := range a.patterns {
+		if a.patterns[i].matchAction(action) {
+			return !a.not
+		}
+	}
+	return a.not
 }
 
 // String returns the text that was parsed.
@@ -53,6 +72,29 @@ func (d *Document) Statement(i int) json.RawMessage {
 		return nil
 	}
 	return json.RawMessage(d.statements[i].raw)
+}
+
+// Sid returns the id of the i'th statement; empty when it has none.
+func (d *Document) Sid(i int) string {
+	if d == nil || i < 0 || i >= len(d.statements) {
+		return ""
+	}
+	return d.statements[i].sid
+}
+
+// Position returns where the i'th statement begins in the text: line and
+// column count from 1, columns in bytes. It is 0, 0 when there is none.
+func (d *Document) Position(i int) (line, column int) {
+	if d == nil || i < 0 || i >= len(d.statements) {
+		return 0, 0
+	}
+	return position(d.text, d.statements[i].at)
+}
+
+// position turns an offset into line and column.
+func position(text string, at int) (line, column int) {
+	before := text[:min(at, len(text))]
+	return 1 + strings.Count(before, "\n"), len(before) - strings.LastIndexByte(before, '\n')
 }
 
 // Principals returns the AWS principals that a document names, each once and

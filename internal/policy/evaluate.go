@@ -30,7 +30,14 @@ func Decide(set *Set, r *Request) Effect { return decide(set, r, nil) }
 type notes struct {
 	allows, denies []Match
 	silent         []Kind
+	levels         []level // of SCPs and RCPs that were silent
 	missing        []string
+}
+
+// level is one level of an organization's policies.
+type level struct {
+	kind  Kind
+	index int
 }
 
 // judge is one evaluation on its way.
@@ -43,33 +50,123 @@ type judge struct {
 	// narrowed callers have a permissions boundary, which NotPrincipal
 	// ignores.
 	narrowed bool
+
+	values    [slots]values
+	sets      [slots]matched
+	templates [slots]fitted
+
+	// The action in lower case, beside the rest so that it need not be
+	// allocated; long holds one that does not fit.
+	short  [80]byte
+	length int
+	long   []byte
 }
 
-// missing notes that a condition asked for a key in vain.
-func (j *judge) missing(key string) {
-	if j.notes != nil && !slices.Contains(j.notes.missing, key) {
-		j.notes.missing = append(j.notes.missing, key)
+// slots is how many keys, lists of actions and templates a judge remembers.
+const slots = 8
+
+// values are what a context key holds.
+type values struct {
+	key  *key
+	list []string
+	ok   bool
+}
+
+// text returns the value of a key that may be a variable: it has one value,
+// which means itself.
+func (v *values) text() (string, bool) {
+	if !v.ok || len(v.list) != 1 || firstWildcard(v.list[0]) >= 0 {
+		return "", false
+	}
+	return v.list[0], true
+}
+
+// matched says whether a list of actions has the one that is asked for.
+type matched struct {
+	set *actionSet
+	yes bool
+}
+
+// fitted says whether a template is like the resource.
+type fitted struct {
+	template *template
+	yes      bool
+}
+
+// begin makes a judge ready for a request.
+func (j *judge) begin(r *Request, n *notes) {
+	j.r, j.ctx, j.notes = r, r.Context, n
+	if j.ctx == nil {
+		j.ctx = Keys(nil)
+	}
+	if len(r.Action) > len(j.short) {
+		j.long = appendLower(nil, r.Action)
+		return
+	}
+	j.length = len(r.Action)
+	for i := range j.length {
+		j.short[i] = lowerByte(r.Action[i])
+	}
+}
+
+func (j *judge) action() []byte {
+	if j.long != nil {
+		return j.long
+	}
+	return j.short[:j.length]
+}
+
+// lookup asks for a key once.
+func (j *judge) lookup(k *key) *values {
+	v := &j.values[k.slot]
+	if v.key == k {
+		return v
+	}
+	if v.key == nil || v.key.name != k.name {
+		v.list, v.ok = j.ctx.Lookup(k.name)
+	}
+	v.key = k
+	return v
+}
+
+// unknown notes that a condition asked for a key in vain.
+func (j *judge) unknown(k *key) {
+	if j.notes != nil && !slices.Contains(j.notes.missing, k.spelled) {
+		j.notes.missing = append(j.notes.missing, k.spelled)
 	}
 }
 
 // hit is a statement that allowed; the zero value is none.
 type hit struct {
-	source    *Source
-	statement int
-	root      bool   // no statement: the account's root user
-	grant     string // no statement: a KMS grant
-	kind      Kind   // of the hit without a statement
+	source       *Source
+	statement    int32
+	index, level int32 // of the source, as in Match
+	by           by
+	kind         int8 // the Kind of a hit without a statement
 }
 
-func (h hit) ok() bool { return h.source != nil || h.root || h.grant != "" }
+// by is what allowed.
+type by int8
 
-func (h hit) match(effect Effect) Match {
-	if h.source == nil {
-		return Match{Kind: h.kind, Statement: -1, Effect: effect, Grant: h.grant, Root: h.root}
+const (
+	byNothing by = iota
+	byStatement
+	byRoot  // no statement: the account's root user
+	byGrant // no statement: a KMS grant
+)
+
+func (h hit) ok() bool { return h.by != byNothing }
+
+func (j *judge) match(h hit, effect Effect) Match {
+	switch h.by {
+	case byRoot:
+		return Match{Kind: Kind(h.kind), Statement: -1, Effect: effect, Root: true}
+	case byGrant:
+		return Match{Kind: Kind(h.kind), Statement: -1, Effect: effect, Grant: j.r.Grant}
 	}
 	return Match{
-		Kind: h.source.Kind, Name: h.source.Name, On: h.source.On,
-		Statement: h.statement, Sid: h.source.Doc.statements[h.statement].sid, Effect: effect,
+		Kind: h.source.Kind, Name: h.source.Name, On: h.source.On, Index: int(h.index), Level: int(h.level),
+		Statement: int(h.statement), Sid: h.source.Doc.statements[h.statement].sid, Effect: effect,
 	}
 }
 
@@ -81,7 +178,7 @@ func (j *judge) rely(h hit, kind Kind) {
 		return
 	}
 	if j.notes != nil {
-		j.notes.allows = append(j.notes.allows, h.match(Allow))
+		j.notes.allows = append(j.notes.allows, j.match(h, Allow))
 	}
 }
 
@@ -98,10 +195,9 @@ func decide(set *Set, r *Request, n *notes) Effect {
 	if set == nil {
 		set = nobody
 	}
-	j := judge{r: r, ctx: r.Context, notes: n, narrowed: len(set.Boundary) > 0}
-	if j.ctx == nil {
-		j.ctx = Keys(nil)
-	}
+	var j judge
+	j.begin(r, n)
+	j.narrowed = len(set.Boundary) > 0
 	if r.Principal.Account != "" {
 		j.levels(set.SCPs, SCP)
 	}
@@ -119,8 +215,12 @@ func decide(set *Set, r *Request, n *notes) Effect {
 
 // levels asks every level of an organization: each has to allow.
 func (j *judge) levels(levels [][]Source, kind Kind) {
-	for _, level := range levels {
-		j.rely(j.scan(level), kind)
+	for i, sources := range levels {
+		h := j.scan(sources, i)
+		if !h.ok() && j.notes != nil {
+			j.notes.levels = append(j.notes.levels, level{kind, i})
+		}
+		j.rely(h, kind)
 	}
 }
 
@@ -133,16 +233,16 @@ func (j *judge) caller(set *Set, resource hit, named strength) {
 		j.rely(resource, kind)
 		return
 	}
-	identity := j.scan(set.Identity)
-	boundary := j.scan(set.Boundary)
-	session := j.scan(set.Session)
+	identity := j.scan(set.Identity, 0)
+	boundary := j.scan(set.Boundary, 0)
+	session := j.scan(set.Session, 0)
 	if p.Kind == aws.Root && !identity.ok() {
-		identity = hit{root: true, kind: Identity}
+		identity = hit{by: byRoot, kind: int8(Identity)}
 	}
-	home := j.r.Owner == "" || j.r.Owner == p.Account
+	home := j.r.home()
 	suffices := home && named >= byRole // no identity policy is needed
 	free := home && named == direct     // nor does a boundary or session policy bind
-	narrow := len(set.Boundary) > 0 && !boundary.ok() || j.sessioned(set) && !session.ok()
+	narrow := len(set.Boundary) > 0 && !boundary.ok() || set.sessioned() && !session.ok()
 	switch {
 	case !home:
 		j.rely(identity, Identity)
@@ -168,12 +268,15 @@ func (j *judge) caller(set *Set, resource hit, named strength) {
 	if len(set.Boundary) > 0 {
 		j.rely(boundary, Boundary)
 	}
-	if j.sessioned(set) {
+	if set.sessioned() {
 		j.rely(session, Session)
 	}
 }
 
-func (j *judge) sessioned(set *Set) bool { return set.Narrowed || len(set.Session) > 0 }
+func (s *Set) sessioned() bool { return s.Narrowed || len(s.Session) > 0 }
+
+// home reports whether the resource is of the caller's own account.
+func (r *Request) home() bool { return r.Owner == "" || r.Owner == r.Principal.Account }
 
 // resourceKind is the kind of the resource's policy, or of the one it lacks.
 func (j *judge) resourceKind() Kind {
@@ -190,18 +293,18 @@ func (j *judge) resource() (best hit, named strength) {
 		for i := range s.Doc.statements {
 			st := &s.Doc.statements[i]
 			n := j.principalOf(st)
-			if n == notNamed || !j.applies(st) {
+			if n == notNamed || st.effect == Allow && n <= named || !j.applies(st) {
 				continue
 			}
 			if st.effect == ExplicitDeny {
-				j.deny(hit{source: s, statement: i})
-			} else if n > named {
-				best, named = hit{source: s, statement: i}, n
+				j.deny(hit{by: byStatement, source: s, statement: int32(i)})
+			} else {
+				best, named = hit{by: byStatement, source: s, statement: int32(i)}, n
 			}
 		}
 	}
 	if j.r.Grant != "" && named < byRole {
-		best, named = hit{grant: j.r.Grant, kind: j.resourceKind()}, byRole
+		best, named = hit{by: byGrant, kind: int8(j.resourceKind())}, byRole
 		if j.r.Principal.Kind != aws.Session {
 			named = direct
 		}
@@ -213,6 +316,8 @@ func (j *judge) resource() (best hit, named strength) {
 func (j *judge) principalOf(s *statement) strength {
 	p := &j.r.Principal
 	switch {
+	case j.r.Policy.Kind == Trust && p.Kind == aws.Anonymous:
+		return notNamed // a role's "*" is everyone who has credentials
 	case !s.notPrincipal:
 		return names(s.principals, p)
 	case s.effect == ExplicitDeny && !j.narrowed && spares(s.principals, p):
@@ -224,7 +329,7 @@ func (j *judge) principalOf(s *statement) strength {
 }
 
 // scan asks policies without principals, and returns the first Allow.
-func (j *judge) scan(sources []Source) (first hit) {
+func (j *judge) scan(sources []Source, level int) (first hit) {
 	for k := range sources {
 		s := &sources[k]
 		if s.Doc == nil {
@@ -235,10 +340,11 @@ func (j *judge) scan(sources []Source) (first hit) {
 			if st.effect == Allow && first.ok() || !j.applies(st) {
 				continue
 			}
+			h := hit{by: byStatement, source: s, statement: int32(i), index: int32(k), level: int32(level)}
 			if st.effect == Allow {
-				first = hit{source: s, statement: i}
+				first = h
 			} else {
-				j.deny(hit{source: s, statement: i})
+				j.deny(h)
 			}
 		}
 	}
@@ -248,56 +354,62 @@ func (j *judge) scan(sources []Source) (first hit) {
 func (j *judge) deny(h hit) {
 	j.denied = true
 	if j.notes != nil {
-		j.notes.denies = append(j.notes.denies, h.match(ExplicitDeny))
+		j.notes.denies = append(j.notes.denies, j.match(h, ExplicitDeny))
 	}
 }
 
 // applies reports whether a statement is about this action and resource and
-// its conditions hold.
+// its conditions hold. Who asks why learns of all keys that are missing, not
+// the first only.
 func (j *judge) applies(s *statement) bool {
 	if !j.concerns(s) {
 		return false
 	}
 	for i := range s.conditions {
-		if !s.conditions[i].holds(j) {
-			return false
+		if s.conditions[i].holds(j) {
+			continue
 		}
+		if j.notes != nil {
+			for k := range s.conditions[i+1:] {
+				s.conditions[i+1+k].holds(j)
+			}
+		}
+		return false
 	}
 	return true
 }
 
 // concerns leaves the conditions aside.
 func (j *judge) concerns(s *statement) bool {
-	if s.actions != nil && j.one(s.actions, j.r.Action, true) == s.notAction {
-		return false
-	}
-	if s.resources == nil {
-		return true
-	}
-	return j.one(s.resources, j.r.Resource, false) != s.notResource && !(s.notResource && j.unresolved(s.resources))
+	return j.does(s.actions) && (len(s.resources) == 0 || j.on(s))
 }
 
-// one reports whether any of the patterns matches.
-func (j *judge) one(patterns []pattern, s string, fold bool) bool {
-	for i := range patterns {
-		if patterns[i].match(s, fold, j.ctx) {
-			return true
-		}
+// does reports whether a list of actions has the request's. Statements that
+// have the same list share it, so that it is looked through once.
+func (j *judge) does(a *actionSet) bool {
+	m := &j.sets[a.slot]
+	if m.set != a {
+		m.set, m.yes = a, a.has(j.action())
 	}
-	return false
+	return m.yes
 }
 
-// unresolved reports whether a variable has no value. Such an element says
-// nothing, also where it is negated.
-func (j *judge) unresolved(patterns []pattern) bool {
-	for i := range patterns {
-		if patterns[i].form != template {
-			continue
-		}
-		var buf [256]byte
-		if _, ok := expand(buf[:0], patterns[i].parts, j.ctx); !ok {
-			return true
+// on reports whether a statement is about the request's resource.
+func (j *judge) on(s *statement) bool {
+	for i := range s.resources {
+		p := &s.resources[i]
+		if p.form == templated && j.fits(p.template) || p.form != templated && p.match(j.r.Resource, j) {
+			return !s.notResource
 		}
 	}
-	return false
+	return s.notResource && allResolved(s.resources, j)
+}
+
+// fits is match for the resource; statements share templates, too.
+func (j *judge) fits(t *template) bool {
+	f := &j.templates[t.slot]
+	if f.template != t {
+		f.template, f.yes = t, t.match(j.r.Resource, j)
+	}
+	return f.yes
 }

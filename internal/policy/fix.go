@@ -35,9 +35,10 @@ func Fixes(set *Set, r *Request, d Decision) []Fix {
 	return nil
 }
 
-// maxFixes bounds the rounds: a removed Deny may uncover what it hid, and
-// there are fewer kinds of policy than this.
-const maxFixes = 8
+// maxFixes bounds the rounds: a removed Deny may uncover what it hid, each
+// level of an organization takes one, and AWS has no more than seven levels,
+// twice.
+const maxFixes = 16
 
 // workbench holds copies of the policies to which fixes are applied.
 type workbench struct {
@@ -72,9 +73,7 @@ func (w *workbench) step(d Decision) []Fix {
 // toAdd leaves out what need not speak: in the caller's own account an
 // identity policy is enough, and the resource's policy may stay silent.
 func (w *workbench) toAdd(silent []Kind) []Kind {
-	p := &w.r.Principal
-	home := w.r.Owner == "" || w.r.Owner == p.Account
-	if p.Account == "" || !home {
+	if w.r.Principal.Account == "" || !w.r.home() {
 		return silent
 	}
 	return slices.DeleteFunc(slices.Clone(silent), func(k Kind) bool {
@@ -111,25 +110,38 @@ func (w *workbench) add(kind Kind) (Fix, bool) {
 	s.Condition = w.narrowing(kind)
 	if doc := s.document(kind); doc != nil {
 		before := *w
-		if w.attach(kind, doc, &f) && !w.stillSilent(kind) {
-			return w.finish(f, doc), true
+		if w.attach(kind, doc, &f) {
+			return f, true
 		}
 		*w = before
 	}
 	s.Condition = nil
 	doc := s.document(kind)
-	if doc == nil || !w.attach(kind, doc, &f) || w.stillSilent(kind) {
-		return Fix{}, false
+	return f, doc != nil && w.attach(kind, doc, &f)
+}
+
+// silentLevel is the first level of an organization's policies that does not
+// allow, and -1 when all do, as for every other kind.
+func (w *workbench) silentLevel(kind Kind) int {
+	levels := w.set.SCPs
+	switch kind {
+	case SCP:
+	case RCP:
+		levels = w.r.RCPs
+	default:
+		return -1
 	}
-	return w.finish(f, doc), true
+	var j judge
+	j.begin(&w.r, nil)
+	return slices.IndexFunc(levels, func(l []Source) bool { return !j.scan(l, 0).ok() })
 }
 
-func (w *workbench) finish(f Fix, doc *Document) Fix {
-	f.Statement = doc.Statement(0)
-	return f
-}
-
-func (w *workbench) stillSilent(kind Kind) bool {
+// stillSilent reports whether a kind of policy does not allow yet, at a level
+// of it.
+func (w *workbench) stillSilent(kind Kind, level int) bool {
+	if level >= 0 {
+		return w.silentLevel(kind) == level
+	}
 	d := Evaluate(&w.set, &w.r)
 	return d.Effect == ExplicitDeny || slices.Contains(d.Silent, kind)
 }
@@ -163,9 +175,10 @@ func (w *workbench) principal(kind Kind) map[string]string {
 		return map[string]string{"AWS": "*"}
 	case p.Kind == aws.Service:
 		return map[string]string{"Service": p.ARN}
+	case p.Account == "":
+		return map[string]string{"Federated": p.ARN}
 	}
-	home := w.r.Owner == "" || w.r.Owner == p.Account
-	if s := w.r.Policy; !home && s != nil && s.Doc != nil {
+	if s := w.r.Policy; !w.r.home() && s != nil && s.Doc != nil {
 		root := aws.RootPrincipal(p.Account).ARN
 		if slices.Contains(s.Doc.principals, root) {
 			return map[string]string{"AWS": root}
@@ -219,7 +232,8 @@ func (w *workbench) context() Context {
 // failedKeys lists the keys whose conditions kept Allows of a kind from
 // applying.
 func (w *workbench) failedKeys(kind Kind) []string {
-	j := judge{r: &w.r, ctx: w.context()}
+	var j judge
+	j.begin(&w.r, nil)
 	var keys []string
 	for _, s := range w.sources(kind) {
 		if s.Doc == nil {
@@ -227,13 +241,13 @@ func (w *workbench) failedKeys(kind Kind) []string {
 		}
 		for i := range s.Doc.statements {
 			st := &s.Doc.statements[i]
-			if st.effect != Allow || !j.concerns(st) || s.Doc.kind != Identity && st.principals != nil && j.principalOf(st) == notNamed {
+			if st.effect != Allow || !j.concerns(st) || st.principals != nil && j.principalOf(st) == notNamed {
 				continue
 			}
 			for k := range st.conditions {
 				c := &st.conditions[k]
-				if !c.holds(&j) && !slices.Contains(keys, c.key) {
-					keys = append(keys, c.key)
+				if !c.holds(&j) && !slices.Contains(keys, c.key.name) {
+					keys = append(keys, c.key.name)
 				}
 			}
 		}
@@ -259,7 +273,7 @@ func (w *workbench) sources(kind Kind) []Source {
 }
 
 // attach puts a document beside the ones of its kind, and says in f where it
-// goes.
+// goes. It reports whether the document does what it is for.
 func (w *workbench) attach(kind Kind, doc *Document, f *Fix) bool {
 	caller := callerARN(&w.r.Principal)
 	fresh := Source{Kind: kind, On: caller, Doc: doc}
@@ -273,6 +287,7 @@ func (w *workbench) attach(kind Kind, doc *Document, f *Fix) bool {
 		}
 		return append(slices.Clone(list), fresh)
 	}
+	level := w.silentLevel(kind)
 	switch kind {
 	case Identity:
 		w.set.Identity = place(w.set.Identity)
@@ -281,22 +296,28 @@ func (w *workbench) attach(kind Kind, doc *Document, f *Fix) bool {
 	case Session:
 		w.set.Session = place(w.set.Session)
 	case SCP:
-		w.set.SCPs = widen(w.set.SCPs, fresh)
-		f.On = w.r.Principal.Account
+		w.set.SCPs = widen(w.set.SCPs, level, fresh, w.r.Principal.Account, f)
 	case RCP:
-		w.r.RCPs = widen(w.r.RCPs, fresh)
-		f.On = w.r.Owner
+		w.r.RCPs = widen(w.r.RCPs, level, fresh, w.r.Owner, f)
 	default:
 		w.r.Policy = w.extended(kind, doc, f)
 	}
-	return true
+	f.Statement = doc.Statement(0)
+	return !w.stillSilent(kind, level)
 }
 
-func widen(levels [][]Source, fresh Source) [][]Source {
-	out := make([][]Source, len(levels))
-	for i, level := range levels {
-		out[i] = append(slices.Clone(level), fresh)
+// widen puts a document at a level, which is called by what its policies stand
+// on, or else by the account.
+func widen(levels [][]Source, level int, fresh Source, account string, f *Fix) [][]Source {
+	out := slices.Clone(levels)
+	if level < 0 {
+		return out
 	}
+	f.Level, f.On = level, account
+	if l := levels[level]; len(l) > 0 && l[0].On != "" {
+		f.On = l[0].On
+	}
+	out[level] = append(slices.Clone(levels[level]), fresh)
 	return out
 }
 
@@ -322,48 +343,44 @@ func (w *workbench) extended(kind Kind, doc *Document, f *Fix) *Source {
 
 // remove takes a Deny out of the policy it stands in.
 func (w *workbench) remove(m Match) bool {
-	drop := func(list []Source) ([]Source, bool) {
-		for i := range list {
-			s := list[i]
-			if s.Kind != m.Kind || s.Name != m.Name || s.On != m.On || s.Doc == nil || m.Statement >= s.Doc.Len() || s.Doc.statements[m.Statement].effect != ExplicitDeny {
-				continue
-			}
-			list = slices.Clone(list)
-			list[i].Doc = s.Doc.without(m.Statement)
-			return list, true
-		}
-		return list, false
-	}
 	var ok bool
 	switch m.Kind {
 	case Identity:
-		w.set.Identity, ok = drop(w.set.Identity)
+		w.set.Identity, ok = drop(w.set.Identity, m)
 	case Boundary:
-		w.set.Boundary, ok = drop(w.set.Boundary)
+		w.set.Boundary, ok = drop(w.set.Boundary, m)
 	case Session:
-		w.set.Session, ok = drop(w.set.Session)
+		w.set.Session, ok = drop(w.set.Session, m)
 	case SCP:
-		w.set.SCPs, ok = dropLevel(w.set.SCPs, drop)
+		w.set.SCPs, ok = dropLevel(w.set.SCPs, m)
 	case RCP:
-		w.r.RCPs, ok = dropLevel(w.r.RCPs, drop)
+		w.r.RCPs, ok = dropLevel(w.r.RCPs, m)
 	default:
 		var list []Source
-		if list, ok = drop([]Source{*w.r.Policy}); ok {
+		if list, ok = drop([]Source{*w.r.Policy}, m); ok {
 			w.r.Policy = &list[0]
 		}
 	}
 	return ok
 }
 
-func dropLevel(levels [][]Source, drop func([]Source) ([]Source, bool)) ([][]Source, bool) {
-	for i := range levels {
-		if level, ok := drop(levels[i]); ok {
-			levels = slices.Clone(levels)
-			levels[i] = level
-			return levels, true
-		}
+func drop(list []Source, m Match) ([]Source, bool) {
+	if m.Index >= len(list) || list[m.Index].Doc == nil || m.Statement >= list[m.Index].Doc.Len() {
+		return list, false
 	}
-	return levels, false
+	list = slices.Clone(list)
+	list[m.Index].Doc = list[m.Index].Doc.without(m.Statement)
+	return list, true
+}
+
+func dropLevel(levels [][]Source, m Match) ([][]Source, bool) {
+	if m.Level >= len(levels) {
+		return levels, false
+	}
+	level, ok := drop(levels[m.Level], m)
+	levels = slices.Clone(levels)
+	levels[m.Level] = level
+	return levels, ok
 }
 
 // spelling writes a key as AWS's documentation does, where that is known.

@@ -26,6 +26,7 @@ type node struct {
 	text       string // strings, decoded; numbers and booleans as written
 	items      []*node
 	members    []member
+	names      map[string]bool // of the members, once there are many
 }
 
 type member struct {
@@ -63,10 +64,15 @@ const (
 type reader struct {
 	text string
 	pos  int
+	free []node // made ahead
 }
 
-// jsonError is where the text stopped being JSON.
-type jsonError struct{ at int }
+// jsonError is where the text stopped being JSON, or where it names something
+// for a second time.
+type jsonError struct {
+	at    int
+	twice string
+}
 
 func (jsonError) Error() string { return "not JSON" }
 
@@ -80,16 +86,27 @@ func readJSON(text string) (*node, error) {
 		return nil, err
 	}
 	if r.space(); r.pos != len(text) {
-		return nil, jsonError{r.pos}
+		return nil, jsonError{at: r.pos}
 	}
 	return n, nil
 }
 
+func (r *reader) node() *node {
+	if len(r.free) == 0 {
+		r.free = make([]node, min(64, 1+len(r.text)/16))
+	}
+	n := &r.free[0]
+	r.free = r.free[1:]
+	return n
+}
+
 func (r *reader) space() {
-	for r.pos < len(r.text) && strings.IndexByte(" \t\r\n", r.text[r.pos]) >= 0 {
+	for r.pos < len(r.text) && isSpace(r.text[r.pos]) {
 		r.pos++
 	}
 }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
 // next skips space and returns the byte that follows, or 0 at the end.
 func (r *reader) next() byte {
@@ -102,7 +119,7 @@ func (r *reader) next() byte {
 // take consumes the byte c, which has to come next.
 func (r *reader) take(c byte) error {
 	if r.next() != c {
-		return jsonError{r.pos}
+		return jsonError{at: r.pos}
 	}
 	r.pos++
 	return nil
@@ -110,10 +127,11 @@ func (r *reader) take(c byte) error {
 
 func (r *reader) value(depth int) (*node, error) {
 	if depth > maxDepth {
-		return nil, jsonError{r.pos}
+		return nil, jsonError{at: r.pos}
 	}
 	c := r.next()
-	n := &node{start: r.pos}
+	n := r.node()
+	n.start = r.pos
 	var err error
 	switch c {
 	case '{':
@@ -144,8 +162,8 @@ func (r *reader) object(n *node, depth int) error {
 		if err != nil {
 			return err
 		}
-		if n.get(name) != nil {
-			return jsonError{at}
+		if n.has(name) {
+			return jsonError{at, name}
 		}
 		if err := r.take(':'); err != nil {
 			return err
@@ -154,12 +172,35 @@ func (r *reader) object(n *node, depth int) error {
 		if err != nil {
 			return err
 		}
-		n.members = append(n.members, member{name, at, v})
+		n.add(member{name, at, v})
 		if r.next() == ',' {
 			r.pos++
 			continue
 		}
 		return r.take('}')
+	}
+}
+
+// many is the number of members from which on an object finds them by name.
+const many = 16
+
+func (n *node) has(name string) bool {
+	if n.names != nil {
+		return n.names[name]
+	}
+	return n.get(name) != nil
+}
+
+func (n *node) add(m member) {
+	n.members = append(n.members, m)
+	if len(n.members) == many {
+		n.names = map[string]bool{}
+		for _, m := range n.members {
+			n.names[m.name] = true
+		}
+	}
+	if n.names != nil {
+		n.names[m.name] = true
 	}
 }
 
@@ -184,24 +225,32 @@ func (r *reader) array(n *node, depth int) error {
 	}
 }
 
+// string reads a string. One without escapes is a part of the text.
 func (r *reader) string() (string, error) {
-	start := r.pos
 	if r.next() != '"' {
-		return "", jsonError{r.pos}
+		return "", jsonError{at: r.pos}
 	}
+	start, escaped := r.pos, false
 	for r.pos++; r.pos < len(r.text) && r.text[r.pos] != '"'; r.pos++ {
-		if r.text[r.pos] == '\\' {
+		switch c := r.text[r.pos]; {
+		case c == '\\':
+			escaped = true
 			r.pos++
+		case c < ' ':
+			return "", jsonError{at: r.pos}
 		}
 	}
 	if r.pos >= len(r.text) {
 		r.pos = len(r.text)
-		return "", jsonError{r.pos}
+		return "", jsonError{at: r.pos}
 	}
 	r.pos++
+	if !escaped {
+		return r.text[start+1 : r.pos-1], nil
+	}
 	var s string
 	if err := json.Unmarshal([]byte(r.text[start:r.pos]), &s); err != nil {
-		return "", jsonError{start}
+		return "", jsonError{at: start}
 	}
 	return s, nil
 }
@@ -212,17 +261,15 @@ func (r *reader) word(n *node) error {
 		r.pos++
 	}
 	n.text = r.text[n.start:r.pos]
-	if n.text == "" || !json.Valid([]byte(n.text)) {
-		return jsonError{n.start}
-	}
-	switch n.text[0] {
-	case 'n':
+	switch n.text {
+	case "null":
 		n.shape = shapeNull
-	case 't', 'f':
+	case "true", "false":
 		n.shape = shapeBool
-	case '"', '{', '[':
-		return jsonError{n.start}
 	default:
+		if n.text == "" || n.text[0] != '-' && (n.text[0] < '0' || n.text[0] > '9') || !json.Valid([]byte(n.text)) {
+			return jsonError{at: n.start}
+		}
 		n.shape = shapeNumber
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/sekisho/sekisho/internal/aws"
 )
 
 // Error is AWS's refusal of a document, with the place that caused it.
@@ -19,6 +21,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Message)
 }
 
+// The refusals of IAM, as its users have reported them.
 const (
 	syntaxErrors   = "Syntax errors in policy."
 	legacyParsing  = "The policy failed legacy parsing"
@@ -28,23 +31,42 @@ const (
 	duplicateSid   = "Statement IDs (SID) in a single policy must be unique."
 	sidAlphabet    = "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"
 	noPrincipal    = "Policy document should not specify a principal."
+	noActions      = "Policy statement must contain actions."
+	noResources    = "Policy statement must contain resources."
+	again          = "Statement/policy already has instance of "
 	onlyAssumeRole = "AssumeRole policy may only specify STS AssumeRole actions."
+)
+
+// phase is a pass of IAM over a document. IAM answers with what the earliest
+// pass finds, wherever in the document it stands.
+type phase int
+
+const (
+	phaseSyntax phase = iota
+	phasePrincipal
+	phaseLegacy
+	phaseSid
+	phaseActions
+	phaseResources
+	phaseResourceForm
+	phaseActionForm
+	phases
 )
 
 // Parse reads, validates and compiles a policy document. The error is an
 // *Error.
 func Parse(text string, kind Kind) (*Document, error) {
-	p := &parser{text: text, kind: kind, doc: &Document{text: text, kind: kind}}
+	p := &parser{text: text, kind: kind, doc: &Document{text: text, kind: kind}, found: phases}
 	root, err := readJSON(text)
-	if err != nil {
-		at := 0
-		if e, ok := errors.AsType[jsonError](err); ok {
-			at = e.at
-		}
-		return nil, p.errorf(at, "%s", p.either(syntaxErrors, invalidJSON))
+	if e, ok := errors.AsType[jsonError](err); ok && e.twice != "" {
+		p.fault(phaseSyntax, e.at, syntaxErrors, again+e.twice)
+	} else if ok {
+		p.fault(phaseSyntax, e.at, syntaxErrors, invalidJSON)
+	} else {
+		p.document(root)
 	}
-	if err := p.document(root); err != nil {
-		return nil, err
+	if p.err != nil {
+		return nil, p.err
 	}
 	return p.doc, nil
 }
@@ -54,10 +76,16 @@ type parser struct {
 	kind Kind
 	doc  *Document
 	sids []string
+	sets map[string]*actionSet // by their text
+	// templates are the resources with variables, by their text.
+	templates map[string]pattern
+	err       *Error
+	found     phase // of err
 }
 
 // attached reports whether the document is of the family that stands on a
-// resource: it has principals, and AWS words its refusals differently.
+// resource: it has principals, and AWS words its refusals differently, in the
+// order of the document.
 func (p *parser) attached() bool {
 	switch p.kind {
 	case Resource, Trust, Key, RCP:
@@ -66,204 +94,203 @@ func (p *parser) attached() bool {
 	return false
 }
 
-// either picks a refusal's wording by the document's family.
-func (p *parser) either(identity, attached string) string {
+// fault notes a refusal, which is worded by the document's family.
+func (p *parser) fault(ph phase, at int, identity, attached string) {
+	message := identity
 	if p.attached() {
-		return attached
+		message, ph = attached, phaseSyntax
 	}
-	return identity
-}
-
-func (p *parser) errorf(at int, format string, args ...any) *Error {
-	before := p.text[:min(at, len(p.text))]
-	return &Error{
-		Message: fmt.Sprintf(format, args...),
-		Line:    1 + strings.Count(before, "\n"),
-		Column:  len(before) - strings.LastIndexByte(before, '\n'),
+	if ph >= p.found {
+		return
 	}
+	line, column := position(p.text, at)
+	p.err, p.found = &Error{Message: message, Line: line, Column: column}, ph
 }
 
 // syntax refuses a value of the wrong shape.
-func (p *parser) syntax(n *node, element string) *Error {
-	return p.errorf(n.start, "%s", p.either(syntaxErrors, "Invalid policy syntax. "+element))
+func (p *parser) syntax(n *node) {
+	p.fault(phaseSyntax, n.start, syntaxErrors, "Invalid policy syntax.")
 }
 
-func (p *parser) document(root *node) error {
+func (p *parser) document(root *node) {
 	if root.shape != shapeObject {
-		return p.errorf(root.start, "%s", p.either(syntaxErrors, invalidJSON))
+		p.fault(phaseSyntax, root.start, syntaxErrors, invalidJSON)
+		return
 	}
 	for _, m := range root.members {
 		switch m.name {
 		case "Version":
 			if m.value.shape != shapeString || m.value.text != "2012-10-17" && m.value.text != "2008-10-17" {
-				return p.errorf(m.value.start, "%s", p.either(syntaxErrors, "The policy must contain a valid version string"))
+				p.fault(phaseSyntax, m.value.start, syntaxErrors, "The policy must contain a valid version string")
 			}
 			p.doc.version = m.value.text
 		case "Id":
 			if m.value.shape != shapeString {
-				return p.syntax(m.value, m.name)
+				p.syntax(m.value)
 			}
 		case "Statement":
 		default:
-			return p.errorf(m.at, "%s", p.either(syntaxErrors, "Unknown field "+m.name))
+			p.fault(phaseSyntax, m.at, syntaxErrors, "Unknown field "+m.name)
 		}
 	}
 	statements := root.get("Statement")
 	if statements == nil {
-		return p.errorf(root.start, "%s", p.either(syntaxErrors, "Missing required field Statement"))
+		p.fault(phaseSyntax, root.start, syntaxErrors, "Missing required field Statement")
+		return
 	}
 	list := statements.list()
 	if len(list) == 0 {
-		return p.errorf(statements.start, "%s", p.either(syntaxErrors, "Could not parse the policy: Statement is empty!"))
+		p.fault(phaseSyntax, statements.start, syntaxErrors, "Could not parse the policy: Statement is empty!")
 	}
+	p.doc.statements = make([]statement, 0, len(list))
 	for _, n := range list {
-		if err := p.statement(n); err != nil {
-			return err
-		}
+		p.statement(n)
 	}
-	return nil
 }
 
-func (p *parser) statement(n *node) error {
+func (p *parser) statement(n *node) {
 	if n.shape != shapeObject {
-		return p.syntax(n, "Statement")
+		p.syntax(n)
+		return
 	}
-	s := statement{raw: p.text[n.start:n.end]}
+	s := statement{raw: p.text[n.start:n.end], at: n.start}
 	for _, m := range n.members {
-		if err := p.element(&s, m); err != nil {
-			return err
-		}
+		p.element(&s, m)
 	}
-	if err := p.complete(n); err != nil {
-		return err
-	}
+	p.complete(n)
 	p.doc.statements = append(p.doc.statements, s)
-	return nil
 }
 
-// complete refuses a statement that lacks an element.
-func (p *parser) complete(n *node) error {
+// complete refuses a statement that lacks an element, or has it twice.
+func (p *parser) complete(n *node) {
 	lacks := func(a, b string) bool { return n.get(a) == nil && n.get(b) == nil }
-	switch {
-	case n.get("Effect") == nil:
-		return p.errorf(n.start, "%s", p.either(syntaxErrors, "Missing required field Effect"))
-	case p.attached() && lacks("Principal", "NotPrincipal"):
-		return p.errorf(n.start, "Missing required field Principal")
-	case lacks("Action", "NotAction"):
-		return p.errorf(n.start, "%s", p.either("Policy statement must contain actions.", "Missing required field Action"))
-	case p.kind != Trust && lacks("Resource", "NotResource"):
-		return p.errorf(n.start, "%s", p.either("Policy statement must contain resources.", "Missing required field Resource"))
+	if n.get("Effect") == nil {
+		p.fault(phaseSyntax, n.start, syntaxErrors, "Missing required field Effect")
 	}
-	for _, name := range []string{"Action", "Resource", "Principal"} {
+	if p.attached() && lacks("Principal", "NotPrincipal") {
+		p.fault(phaseSyntax, n.start, "", "Missing required field Principal")
+	}
+	if lacks("Action", "NotAction") {
+		p.fault(phaseActions, n.start, noActions, "Missing required field Action")
+	}
+	if p.kind != Trust && lacks("Resource", "NotResource") {
+		p.fault(phaseResources, n.start, noResources, "Missing required field Resource")
+	}
+	for _, name := range [...]string{"Action", "Resource", "Principal"} {
 		if not := n.get("Not" + name); not != nil && n.get(name) != nil {
-			return p.errorf(not.start, "%s", p.either(syntaxErrors, "Statement contains both "+name+" and Not"+name))
+			p.fault(phaseSyntax, not.start, syntaxErrors, again+name)
 		}
 	}
-	return nil
+}
+
+// prohibited reports whether a kind of document may not have an element.
+func (p *parser) prohibited(element string) bool {
+	switch element {
+	case "NotPrincipal":
+		return p.kind == Trust || p.kind == RCP
+	case "NotAction", "Resource", "NotResource":
+		return p.kind == Trust
+	}
+	return false
 }
 
 // element reads one member of a statement.
-func (p *parser) element(s *statement, m member) (err error) {
+func (p *parser) element(s *statement, m member) {
+	if p.prohibited(m.name) {
+		p.fault(phaseSyntax, m.at, "", "Has prohibited field "+m.name)
+		return
+	}
 	switch m.name {
 	case "Sid":
-		return p.sid(s, m.value)
+		p.sid(s, m.value)
 	case "Effect":
-		return p.effect(s, m.value)
+		p.effect(s, m.value)
 	case "Principal", "NotPrincipal":
 		if !p.attached() {
-			return p.errorf(m.at, "%s", noPrincipal)
-		}
-		if m.name == "NotPrincipal" && p.kind == Trust {
-			return p.errorf(m.at, "Has prohibited field NotPrincipal")
+			p.fault(phasePrincipal, m.at, noPrincipal, "")
+			return
 		}
 		s.notPrincipal = m.name == "NotPrincipal"
-		s.principals, err = p.principalList(m.value)
+		s.principals = p.principalList(m.value)
 	case "Action", "NotAction":
-		if m.name == "NotAction" && p.kind == Trust {
-			return p.errorf(m.at, "Has prohibited field NotAction")
-		}
-		s.notAction = m.name == "NotAction"
-		s.actions, err = p.actions(m.value)
+		s.actions = p.actions(m.value, m.name == "NotAction")
 	case "Resource", "NotResource":
-		if p.kind == Trust {
-			return p.errorf(m.at, "Has prohibited field %s", m.name)
-		}
 		s.notResource = m.name == "NotResource"
-		s.resources, err = p.resources(m.value)
+		s.resources = p.resources(m.value)
 	case "Condition":
-		s.conditions, err = p.conditions(m.value)
+		s.conditions = p.conditions(m.value)
 	default:
-		return p.errorf(m.at, "%s", p.either(syntaxErrors, "Unknown field "+m.name))
+		p.fault(phaseSyntax, m.at, syntaxErrors, "Unknown field "+m.name)
 	}
-	return err
 }
 
 var alphanumeric = regexp.MustCompile(`^[0-9A-Za-z]*$`)
 
-func (p *parser) sid(s *statement, n *node) error {
+func (p *parser) sid(s *statement, n *node) {
 	if n.shape != shapeString {
-		return p.syntax(n, "Sid")
+		p.syntax(n)
+		return
 	}
 	if !p.attached() && !alphanumeric.MatchString(n.text) {
-		return p.errorf(n.start, "%s", sidAlphabet)
+		p.fault(phaseSid, n.start, sidAlphabet, "")
 	}
 	if n.text != "" && slices.Contains(p.sids, n.text) {
-		return p.errorf(n.start, "%s", duplicateSid)
+		p.fault(phaseSid, n.start, duplicateSid, duplicateSid)
 	}
 	p.sids = append(p.sids, n.text)
 	s.sid = n.text
-	return nil
 }
 
-func (p *parser) effect(s *statement, n *node) error {
+// effect reads Allow or Deny. In another case they pass IAM's first pass.
+func (p *parser) effect(s *statement, n *node) {
 	switch {
 	case n.shape == shapeString && n.text == "Allow":
 		s.effect = Allow
 	case n.shape == shapeString && n.text == "Deny":
 		s.effect = ExplicitDeny
+	case n.shape == shapeString && (strings.EqualFold(n.text, "Allow") || strings.EqualFold(n.text, "Deny")):
+		p.fault(phaseLegacy, n.start, legacyParsing, "Invalid effect: "+n.text)
 	default:
-		return p.errorf(n.start, "%s", p.either(syntaxErrors, "Invalid effect: "+n.text))
+		p.fault(phaseSyntax, n.start, syntaxErrors, "Invalid effect: "+n.text)
 	}
-	return nil
 }
 
 // texts returns the strings of a string or an array of strings.
-func (p *parser) texts(n *node, element string) ([]*node, error) {
+func (p *parser) texts(n *node) []*node {
 	list := n.list()
 	for _, v := range list {
 		if v.shape != shapeString {
-			return nil, p.syntax(v, element)
+			p.syntax(v)
+			return nil
 		}
 	}
-	return list, nil
+	return list
 }
 
-func (p *parser) principalList(n *node) ([]principal, error) {
+func (p *parser) principalList(n *node) []principal {
 	if n.shape == shapeString && n.text == "*" {
-		return []principal{{class: everyone}}, nil
+		return []principal{{class: everyone}}
 	}
 	if n.shape != shapeObject || len(n.members) == 0 {
-		return nil, p.invalidPrincipal(n.start, "AWS", n.text)
+		p.invalidPrincipal(n.start, "AWS", n.text)
+		return nil
 	}
 	var out []principal
 	for _, m := range n.members {
-		values, err := p.texts(m.value, "Principal")
-		if err != nil {
-			return nil, err
-		}
+		values := p.texts(m.value)
 		if len(values) == 0 {
-			return nil, p.invalidPrincipal(m.at, m.name, "")
+			p.invalidPrincipal(m.at, m.name, "")
 		}
 		for _, v := range values {
-			e, ok := parsePrincipal(m.name, v.text)
+			e, ok := parsePrincipal(p.kind, m.name, v.text)
 			if !ok || p.kind == RCP && e.class != everyone {
-				return nil, p.invalidPrincipal(v.start, m.name, v.text)
+				p.invalidPrincipal(v.start, m.name, v.text)
 			}
 			p.note(e)
 			out = append(out, e)
 		}
 	}
-	return out, nil
+	return out
 }
 
 // note keeps an AWS principal for Principals.
@@ -271,11 +298,8 @@ func (p *parser) note(e principal) {
 	arn := e.name
 	switch e.class {
 	case accountClass:
-		arn = "arn:aws:iam::" + e.name + ":root"
+		arn = aws.RootPrincipal(e.name).ARN
 	case arnClass:
-		if uniqueID.MatchString(arn) {
-			return
-		}
 	default:
 		return
 	}
@@ -284,8 +308,8 @@ func (p *parser) note(e principal) {
 	}
 }
 
-func (p *parser) invalidPrincipal(at int, kind, text string) *Error {
-	return p.errorf(at, "%s", InvalidPrincipal(p.kind, kind, text))
+func (p *parser) invalidPrincipal(at int, class, text string) {
+	p.fault(phaseSyntax, at, "", InvalidPrincipal(p.kind, class, text))
 }
 
 // InvalidPrincipal is the refusal of a principal that a document of a kind
@@ -307,144 +331,209 @@ func InvalidPrincipal(kind Kind, class, text string) string {
 var vendor = regexp.MustCompile(`^[a-zA-Z0-9.-]+$`)
 
 // trustActions are all that a trust policy is about.
-var trustActions = []string{
+var trustActions = [...]string{
 	"sts:assumerole", "sts:assumerolewithsaml", "sts:assumerolewithwebidentity",
 	"sts:tagsession", "sts:setsourceidentity", "sts:setcontext", "sts:assumeroot",
 }
 
-func (p *parser) actions(n *node) ([]pattern, error) {
-	list, err := p.texts(n, "Action")
-	if err != nil {
-		return nil, err
-	}
+func (p *parser) actions(n *node, not bool) *actionSet {
+	list := p.texts(n)
 	if len(list) == 0 {
-		return nil, p.errorf(n.start, "%s", p.either("Policy statement must contain actions.", "Missing required field Action"))
+		p.fault(phaseActions, n.start, noActions, "Missing required field Action cannot be empty!")
 	}
-	out := make([]pattern, 0, len(list))
+	id := p.text[n.start:n.end]
+	if not {
+		id = "!" + id
+	}
+	if shared := p.sets[id]; shared != nil {
+		return shared
+	}
+	a := &actionSet{not: not, slot: uint8(len(p.sets) % slots), patterns: make([]pattern, 0, len(list))}
 	for _, v := range list {
-		if err := p.checkAction(v); err != nil {
-			return nil, err
+		p.checkAction(v)
+		c := compileAction(v.text)
+		if p.kind == Trust && !assumes(&c) {
+			p.fault(phaseSyntax, v.start, "", onlyAssumeRole)
 		}
-		a := compile(v.text, syntax{wildcards: true, lower: true})
-		if p.kind == Trust && !slices.ContainsFunc(trustActions, func(s string) bool { return a.match(s, true, nil) }) {
-			return nil, p.errorf(v.start, "%s", onlyAssumeRole)
-		}
-		out = append(out, a)
+		a.patterns = append(a.patterns, c)
 	}
-	return out, nil
+	if p.sets == nil {
+		p.sets = map[string]*actionSet{}
+	}
+	p.sets[id] = a
+	return a
 }
 
-func (p *parser) checkAction(v *node) error {
+// assumes reports whether an action is one that trust policies have.
+func assumes(action *pattern) bool {
+	return slices.ContainsFunc(trustActions[:], func(s string) bool { return action.matchAction([]byte(s)) })
+}
+
+func (p *parser) checkAction(v *node) {
+	const invalid = "Policy has invalid action"
 	if v.text == "*" {
-		return nil
+		return
 	}
 	service, name, ok := strings.Cut(v.text, ":")
 	switch {
 	case !ok || name == "":
-		return p.errorf(v.start, "%s", p.either(noVendor, "Policy has invalid action"))
-	case strings.Contains(name, ":"):
-		return p.errorf(v.start, "%s", p.either(colons, "Policy has invalid action"))
+		p.fault(phaseActionForm, v.start, noVendor, invalid)
+	case strings.Contains(strings.ReplaceAll(name, "${", ""), ":"):
+		p.fault(phaseActionForm, v.start, colons, invalid)
 	case !vendor.MatchString(service):
-		return p.errorf(v.start, "%s", p.either("Vendor "+service+" is not valid", "Policy has invalid action"))
+		p.fault(phaseActionForm, v.start, "Vendor "+service+" is not valid", invalid)
+	case strings.Contains(name, "${"): // no place for variables
+		p.fault(phaseLegacy, v.start, legacyParsing, invalid)
 	}
-	return nil
 }
 
-func (p *parser) resources(n *node) ([]pattern, error) {
-	list, err := p.texts(n, "Resource")
-	if err != nil {
-		return nil, err
-	}
+func (p *parser) resources(n *node) []pattern {
+	list := p.texts(n)
 	if len(list) == 0 {
-		return nil, p.errorf(n.start, "%s", p.either("Policy statement must contain resources.", "Missing required field Resource"))
+		p.fault(phaseResources, n.start, noResources, "Missing required field Resource cannot be empty!")
 	}
 	out := make([]pattern, 0, len(list))
 	for _, v := range list {
-		if why := resourceFault(v.text); why != "" {
-			return nil, p.errorf(v.start, "%s", p.either(why, "Policy has invalid resource"))
+		if ph, why := resourceFault(v.text); why != "" {
+			p.fault(ph, v.start, why, "Policy has invalid resource")
 		}
-		out = append(out, compile(v.text, syntax{wildcards: true, variables: p.variables(), segments: true}))
+		out = append(out, p.resource(v.text))
 	}
-	return out, nil
+	return out
+}
+
+// resource compiles a Resource value. Statements share what has variables.
+func (p *parser) resource(text string) pattern {
+	if shared, ok := p.templates[text]; ok {
+		return shared
+	}
+	c := compile(text, syntax{wildcards: true, variables: p.variables(), segments: true})
+	if c.form == templated {
+		if p.templates == nil {
+			p.templates = map[string]pattern{}
+		}
+		c.template.slot = uint8(len(p.templates) % slots)
+		p.templates[text] = c
+	}
+	return c
 }
 
 // variables reports whether the language version has policy variables:
 // document reads Version before any statement, wherever it stands.
 func (p *parser) variables() bool { return p.doc.version == "2012-10-17" }
 
-// resourceFault says what IAM has against a Resource value; empty means
-// nothing.
-func resourceFault(text string) string {
+// resourceFault says what IAM has against a Resource value, and in which pass;
+// empty means nothing. IAM does not look at the word before the first colon,
+// nor at anything when the text cannot be an ARN and has no empty component.
+func resourceFault(text string) (phase, string) {
 	if text == "*" {
-		return ""
+		return 0, ""
 	}
 	parts := strings.SplitN(text, ":", 6)
-	if parts[0] != "arn" || len(parts) < 2 {
-		return `Resource ` + text + ` must be in ARN format or "*".`
+	if len(parts) < 2 {
+		return phaseResourceForm, `Resource ` + text + ` must be in ARN format or "*".`
 	}
-	for len(parts) < 6 {
-		parts = append(parts, "*")
+	if parts[1] != aws.Partition && parts[1] != "*" {
+		return phaseResourceForm, `Partition "` + parts[1] + `" is not valid for resource "` + padARN(parts) + `".`
 	}
-	if parts[1] != "aws" && parts[1] != "aws-cn" && parts[1] != "aws-us-gov" {
-		return `Partition "` + parts[1] + `" is not valid for resource "` + strings.Join(parts, ":") + `".`
+	if len(parts) < 3 {
+		return phaseResourceForm, "Resource vendor must be fully qualified and cannot contain regexes."
+	}
+	if parts[2] == "" || len(parts) < 6 && strings.Contains(text, "::") {
+		return phaseLegacy, legacyParsing
 	}
 	if !vendor.MatchString(parts[2]) {
-		return "Resource vendor must be fully qualified and cannot contain regexes."
+		return phaseResourceForm, "Resource vendor must be fully qualified and cannot contain regexes."
 	}
-	if parts[2] == "iam" && parts[3] != "" && parts[3] != "*" {
+	return phaseResourceForm, componentFault(text, parts)
+}
+
+// padARN writes the components of an ARN as IAM repeats them, "*" for those
+// that are not there.
+func padARN(parts []string) string {
+	all := [6]string{"arn", "*", "*", "*", "*", "*"}
+	copy(all[1:], parts[1:])
+	if len(parts) == 3 && all[2] == "" {
+		all[2] = "*"
+	}
+	return strings.Join(all[:], ":")
+}
+
+// iamPaths are what the resource part of IAM's ARNs begins with.
+var iamPaths = [...]string{
+	"user/", "federated-user/", "role/", "group/", "instance-profile/", "mfa/", "server-certificate/", "policy/",
+	"sms-mfa/", "saml-provider/", "oidc-provider/", "report/", "access-report/",
+}
+
+// componentFault holds the ARNs of IAM and S3 against what they can be.
+func componentFault(text string, parts []string) string {
+	global := len(parts) < 4 || parts[3] == "" || parts[3] == "*"
+	switch {
+	case parts[2] == "iam" && !global:
 		return "IAM resource " + text + " cannot contain region information."
-	}
-	if parts[2] == "s3" && parts[3] != "" && parts[3] != "*" {
+	case parts[2] == "s3" && !global:
 		return "Resource " + text + " can not contain region information."
+	case parts[2] == "iam" && len(parts) == 6 && !isIAMPath(parts[5]):
+		return `IAM resource path must either be "*" or start with ` + strings.Join(iamPaths[:], ", ") + "."
 	}
 	return ""
 }
 
-func (p *parser) conditions(n *node) ([]condition, error) {
+// isIAMPath reports whether a resource of IAM's begins as one can, as far as
+// its first wildcard or variable. The root user, which the list leaves out, is
+// named in policies all the same.
+func isIAMPath(resource string) bool {
+	head := resource
+	if i := strings.IndexAny(resource, "*?$"); i >= 0 {
+		head = resource[:i]
+	}
+	return resource == "root" || slices.ContainsFunc(iamPaths[:], func(p string) bool {
+		return strings.HasPrefix(head, p) || len(head) < len(resource) && strings.HasPrefix(p, head)
+	})
+}
+
+func (p *parser) conditions(n *node) []condition {
 	if n.shape != shapeObject {
-		return nil, p.syntax(n, "Condition")
+		p.syntax(n)
+		return nil
 	}
 	var out []condition
 	var seen []string
 	for _, m := range n.members {
+		if m.value.shape != shapeObject {
+			p.syntax(m.value)
+			continue
+		}
 		proto, ok := parseOperator(m.name)
-		if !ok || slices.Contains(seen, lower(m.name)) {
-			return nil, p.errorf(m.at, "%s", p.either(syntaxErrors, "Invalid Condition type : "+m.name))
+		if len(m.value.members) > 0 && !ok || slices.Contains(seen, lower(m.name)) {
+			p.fault(phaseSyntax, m.at, syntaxErrors, "Invalid Condition type : "+m.name)
+			continue
 		}
 		seen = append(seen, lower(m.name))
-		if m.value.shape != shapeObject {
-			return nil, p.syntax(m.value, "Condition")
-		}
 		for _, k := range m.value.members {
+			if p.kind == Resource && !strings.Contains(k.name, ":") {
+				p.fault(phaseSyntax, k.at, "", "Policy has an invalid condition key")
+			}
 			c := proto
-			c.key = lower(k.name)
-			if !strings.Contains(k.name, ":") {
-				return nil, p.errorf(k.at, "%s", p.either(noVendor, "Policy has an invalid condition key"))
-			}
-			var err error
-			if c.values, err = p.values(c.op, k.value); err != nil {
-				return nil, err
-			}
+			c.key = newKey(k.name)
+			p.values(&c, k.value)
 			out = append(out, c)
 		}
 	}
-	return out, nil
+	return out
 }
 
-func (p *parser) values(op operator, n *node) ([]value, error) {
-	list := n.list()
-	out := make([]value, 0, len(list))
-	for _, v := range list {
+// values compiles the values of one key into its condition.
+func (p *parser) values(c *condition, n *node) {
+	for _, v := range n.list() {
 		switch v.shape {
 		case shapeString, shapeNumber, shapeBool:
 		default:
-			return nil, p.syntax(v, "Condition")
+			p.syntax(v)
+			return
 		}
-		c, ok := compileValue(op, v.text, p.variables())
-		if !ok {
-			return nil, p.errorf(v.start, "%s", p.either(legacyParsing, "Invalid value in Condition: "+v.text))
+		if !c.add(v.text, p.variables()) {
+			p.fault(phaseLegacy, v.start, legacyParsing, "Invalid value in Condition: "+v.text)
 		}
-		out = append(out, c)
 	}
-	return out, nil
 }

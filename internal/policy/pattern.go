@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"strings"
-	"unicode/utf8"
-)
+import "strings"
 
 // Wildcards stand in a compiled pattern as bytes that never occur in UTF-8,
 // so that every other byte means itself.
@@ -16,9 +13,9 @@ const (
 
 // pattern is a compiled text with wildcards and variables.
 type pattern struct {
-	text  string // without variables
-	form  form
-	parts []part // with variables
+	text     string // without variables
+	form     form
+	template *template // with variables
 }
 
 type form int8
@@ -28,14 +25,41 @@ const (
 	prefix        // literal, then anyRun at the end
 	anything      // anyRun alone
 	general
-	template // has variables
+	templated // has variables
 )
+
+// template is a text with variables.
+type template struct {
+	head  string // the literal text that everything it matches begins with
+	parts []part
+	// plain says that there are no wildcards but for a run at the end: it is
+	// then compared in place.
+	plain bool
+	slot  uint8 // where a judge remembers whether it matches
+}
 
 // part is a piece of a template: text, or a variable.
 type part struct {
 	text       string // compiled; for a variable its default
-	variable   string // key in lower case; empty means text
+	variable   *key   // nil means text
 	hasDefault bool
+	open       bool // ends with a run, and so does the template
+}
+
+// key is the name of a context key.
+type key struct {
+	name    string // in lower case
+	spelled string // as the policy has it
+	slot    uint8  // where a judge remembers its values
+}
+
+func newKey(spelled string) *key {
+	k := &key{name: strings.ToLower(spelled), spelled: spelled}
+	for i := range len(k.name) {
+		k.slot = k.slot*31 + k.name[i]
+	}
+	k.slot %= slots
+	return k
 }
 
 // syntax says what is special in a text.
@@ -46,15 +70,10 @@ type syntax struct {
 	// components; strict lets none of them cross, otherwise a "*" that ends
 	// its component may, as AWS documents for Resource.
 	segments, strict bool
-	// lower folds ASCII letters, for case-insensitive matching.
-	lower bool
 }
 
 // compile turns a text into a pattern.
 func compile(text string, s syntax) pattern {
-	if s.lower {
-		text = lower(text)
-	}
 	c := compiler{syntax: s, text: text}
 	for c.pos < len(text) {
 		if s.variables && strings.HasPrefix(text[c.pos:], "${") && c.variable() {
@@ -65,6 +84,10 @@ func compile(text string, s syntax) pattern {
 	c.flush()
 	return c.pattern()
 }
+
+// compileAction turns an action into a pattern that is compared with actions
+// in lower case.
+func compileAction(text string) pattern { return compile(lower(text), syntax{wildcards: true}) }
 
 type compiler struct {
 	syntax
@@ -125,9 +148,9 @@ func (c *compiler) variable() bool {
 }
 
 func parseVariable(body string) (part, bool) {
-	key, def, hasDefault := strings.Cut(body, ",")
-	key = strings.TrimSpace(key)
-	if key == "" || strings.ContainsAny(key, "{$") {
+	name, def, hasDefault := strings.Cut(body, ",")
+	name = strings.TrimSpace(name)
+	if name == "" || strings.ContainsAny(name, "{$") {
 		return part{}, false
 	}
 	if hasDefault {
@@ -137,7 +160,7 @@ func parseVariable(body string) (part, bool) {
 		}
 		def = def[1 : len(def)-1]
 	}
-	return part{variable: strings.ToLower(key), text: def, hasDefault: hasDefault}, true
+	return part{variable: newKey(name), text: def, hasDefault: hasDefault}, true
 }
 
 func (c *compiler) flush() {
@@ -150,8 +173,8 @@ func (c *compiler) flush() {
 func (c *compiler) pattern() pattern {
 	var text strings.Builder
 	for _, p := range c.parts {
-		if p.variable != "" {
-			return pattern{form: template, parts: c.parts}
+		if p.variable != nil {
+			return pattern{form: templated, template: newTemplate(c.parts)}
 		}
 		text.WriteString(p.text)
 	}
@@ -169,6 +192,26 @@ func (c *compiler) pattern() pattern {
 	return p
 }
 
+func newTemplate(parts []part) *template {
+	t := &template{parts: parts, plain: true}
+	if parts[0].variable == nil {
+		t.head = parts[0].text
+		if i := firstWildcard(t.head); i >= 0 {
+			t.head = t.head[:i]
+		}
+	}
+	for i := range parts {
+		p := &parts[i]
+		if p.variable != nil {
+			continue
+		}
+		w := firstWildcard(p.text)
+		p.open = w >= 0 && w == len(p.text)-1 && p.text[w] == anyRun && i == len(parts)-1
+		t.plain = t.plain && (w < 0 || p.open)
+	}
+	return t
+}
+
 // firstWildcard returns the place of the first wildcard in a compiled text.
 func firstWildcard(s string) int {
 	for i := range len(s) {
@@ -180,65 +223,130 @@ func firstWildcard(s string) int {
 }
 
 // match reports whether s is what the pattern describes. Variables are looked
-// up in ctx; when one has no value, nothing matches.
-func (p *pattern) match(s string, fold bool, ctx Context) bool {
+// up by the judge; where one has no value, nothing matches.
+func (p *pattern) match(s string, j *judge) bool {
 	switch p.form {
 	case anything:
 		return true
 	case literal:
-		return len(s) == len(p.text) && hasPrefix(s, p.text, fold)
+		return s == p.text
 	case prefix:
-		return hasPrefix(s, p.text, fold)
-	case template:
-		var buf [256]byte
-		text, ok := expand(buf[:0], p.parts, ctx)
-		return ok && glob(text, s, fold)
+		return begins(s, p.text)
+	case templated:
+		return p.template.match(s, j)
 	}
-	return glob(p.text, s, fold)
+	return glob(p.text, s)
 }
 
-// expand puts values in the place of variables. A value means itself: its
-// wildcards are not special.
-func expand(buf []byte, parts []part, ctx Context) ([]byte, bool) {
-	for i := range parts {
-		p := &parts[i]
-		if p.variable == "" {
-			buf = append(buf, p.text...)
-			continue
-		}
-		values, ok := ctx.Lookup(p.variable)
-		switch {
-		case ok && len(values) == 1 && firstWildcard(values[0]) < 0:
-			buf = append(buf, values[0]...)
-		case !ok && p.hasDefault:
-			buf = append(buf, p.text...)
-		default:
-			return nil, false
-		}
+// resolved reports whether all variables have values. An element with one that
+// has none says nothing, also where it is negated: "any attempt to match it
+// fails and causes the statement to be invalid" (IAM User Guide, Variables).
+func (p *pattern) resolved(j *judge) bool {
+	if p.form != templated {
+		return true
 	}
-	return buf, true
-}
-
-// hasPrefix reports whether s begins with the compiled text p.
-func hasPrefix(s, p string, fold bool) bool {
-	if len(s) < len(p) {
-		return false
-	}
-	if !fold {
-		return s[:len(p)] == p
-	}
-	for i := range len(p) {
-		if lowerByte(s[i]) != p[i] {
+	for i := range p.template.parts {
+		if _, ok := p.template.parts[i].value(j); !ok {
 			return false
 		}
 	}
 	return true
 }
 
+func allResolved(patterns []pattern, j *judge) bool {
+	for i := range patterns {
+		if !patterns[i].resolved(j) {
+			return false
+		}
+	}
+	return true
+}
+
+// begins is strings.HasPrefix that looks at the last byte first: ARNs begin
+// alike.
+func begins(s, p string) bool {
+	n := len(p)
+	return n <= len(s) && (n == 0 || s[n-1] == p[n-1] && s[:n] == p)
+}
+
+// matchAction compares an action in lower case.
+func (p *pattern) matchAction(action []byte) bool {
+	switch p.form {
+	case anything:
+		return true
+	case literal:
+		return string(action) == p.text
+	case prefix:
+		return len(action) >= len(p.text) && string(action[:len(p.text)]) == p.text
+	}
+	return glob(p.text, action)
+}
+
+// match compares s. What cannot match is told from the head alone, before any
+// variable is looked up.
+func (t *template) match(s string, j *judge) bool {
+	if !begins(s, t.head) {
+		return false
+	}
+	if !t.plain {
+		var buf [256]byte
+		text, ok := expand(buf[:0], t.parts, j)
+		return ok && glob(text, s)
+	}
+	rest := t.parts
+	if rest[0].variable == nil {
+		s, rest = s[len(t.head):], rest[1:]
+	}
+	for i := range rest {
+		p := &rest[i]
+		text, ok := p.value(j)
+		if !ok {
+			return false
+		}
+		if p.open {
+			return strings.HasPrefix(s, text[:len(text)-1])
+		}
+		if !strings.HasPrefix(s, text) {
+			return false
+		}
+		s = s[len(text):]
+	}
+	return s == ""
+}
+
+// value is the text of a part. A value from the request means itself: its
+// wildcards are not special.
+func (p *part) value(j *judge) (string, bool) {
+	if p.variable == nil {
+		return p.text, true
+	}
+	v := j.lookup(p.variable)
+	switch {
+	case v.ok:
+		return v.text()
+	case p.hasDefault:
+		return p.text, true
+	}
+	j.unknown(p.variable)
+	return "", false
+}
+
+// expand puts values in the place of variables.
+func expand(buf []byte, parts []part, j *judge) ([]byte, bool) {
+	for i := range parts {
+		text, ok := parts[i].value(j)
+		if !ok {
+			return nil, false
+		}
+		buf = append(buf, text...)
+	}
+	return buf, true
+}
+
 // glob matches s against a compiled text in place. A failed match goes back
 // to the last wildcard run; when that run may not cross the colon it meets,
 // back to the last one that may. No earlier run can do better.
-func glob[P string | []byte](p P, s string, fold bool) bool {
+func glob[P, S string | []byte](p P, s S) bool {
 	k, i := 0, 0
 	wide, narrow := -1, -1 // places of the last runs in p
 	wideAt, narrowAt := 0, 0
@@ -255,11 +363,10 @@ func glob[P string | []byte](p P, s string, fold bool) bool {
 				continue
 			case i == len(s):
 			case c == anyOne || c == segmentOne && s[i] != ':':
-				_, size := utf8.DecodeRuneInString(s[i:])
-				i += size
+				i = next(s, i)
 				k++
 				continue
-			case c == s[i] || fold && c == lowerByte(s[i]):
+			case c == s[i]:
 				i++
 				k++
 				continue
@@ -279,6 +386,13 @@ func glob[P string | []byte](p P, s string, fold bool) bool {
 	return true
 }
 
+// next returns where the character after the one at i begins.
+func next[S string | []byte](s S, i int) int {
+	for i++; i < len(s) && s[i]&0xc0 == 0x80; i++ {
+	}
+	return i
+}
+
 func lowerByte(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		return c + 'a' - 'A'
@@ -290,12 +404,15 @@ func lowerByte(c byte) byte {
 func lower(s string) string {
 	for i := range len(s) {
 		if s[i] != lowerByte(s[i]) {
-			b := []byte(s)
-			for k := range b {
-				b[k] = lowerByte(b[k])
-			}
-			return string(b)
+			return string(appendLower(nil, s))
 		}
 	}
 	return s
+}
+
+func appendLower(b []byte, s string) []byte {
+	for i := range len(s) {
+		b = append(b, lowerByte(s[i]))
+	}
+	return b
 }

@@ -128,6 +128,10 @@ type Match struct {
 	Statement int    // index in the document
 	Sid       string
 	Effect    Effect // Allow or ExplicitDeny
+	// Index is the document's place among those of its kind; for SCPs and RCPs
+	// within Level, of those from the organization's root on.
+	Index int `json:"-"`
+	Level int `json:"-"`
 	// Grant is the KMS grant's id when no statement but a grant allowed.
 	Grant string `json:",omitempty"`
 	// Root is set when the account's root user needed no identity policy.
@@ -151,6 +155,8 @@ type Fix struct {
 	// that kind, or empty when any of them (or a new one) will do.
 	Kind     Kind
 	Name, On string
+	// Level is the level of an SCP or RCP, as in Match.
+	Level int `json:"-"`
 	// Statement is the statement to add, ready to paste; empty when a Deny
 	// has to be narrowed instead, which Remove then names.
 	Statement json.RawMessage `json:",omitempty"`

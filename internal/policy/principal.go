@@ -10,8 +10,10 @@ import (
 // principal is one compiled entry of a Principal element.
 type principal struct {
 	class class
-	// name is the account's id, the ARN, or the service.
+	// name is the account's id, the ARN, the service, or the unique id.
 	name string
+	// account and role are those of a role's ARN.
+	account, role string
 }
 
 type class int8
@@ -22,6 +24,8 @@ const (
 	arnClass
 	serviceClass
 	federatedClass
+	canonicalClass // S3's other name of an account
+	idClass        // the unique id of a user or role, as AWS shows one that is gone
 )
 
 // strength says how directly a resource's policy names a caller. What it
@@ -56,17 +60,58 @@ func (e *principal) names(p *aws.Principal) strength {
 		if p.Account != "" && e.name == p.Account {
 			return byAccount
 		}
+	case canonicalClass:
+		if p.Account != "" && e.name == aws.CanonicalID(p.Account) {
+			return byAccount
+		}
 	case arnClass:
-		if p.Kind != aws.Service && e.name == p.ARN {
-			return direct
-		}
-		if p.Kind == aws.Session && e.name == p.RoleARN {
-			return byRole
-		}
+		return e.namesARN(p)
+	case idClass:
+		return e.namesID(p)
 	case serviceClass:
 		if p.Kind == aws.Service && e.name == p.ARN {
 			return direct
 		}
+	case federatedClass:
+		if p.Kind == aws.Federated && e.name == p.ARN {
+			return direct
+		}
+	}
+	return notNamed
+}
+
+func (e *principal) namesARN(p *aws.Principal) strength {
+	switch {
+	case p.Kind == aws.Service:
+	case p.Kind == aws.Session && e.isRoleOf(p):
+		return byRole
+	case e.name == p.ARN:
+		return direct
+	}
+	return notNamed
+}
+
+// isRoleOf reports whether the entry is a session's role. A session's own ARN
+// lacks the role's path; where nothing else is known, the name has to do,
+// which an account has once only.
+func (e *principal) isRoleOf(p *aws.Principal) bool {
+	if p.RoleARN != "" {
+		return e.name == p.RoleARN
+	}
+	if e.role == "" || e.account != p.Account {
+		return false
+	}
+	_, session, _ := strings.Cut(p.ARN, ":assumed-role/")
+	rest, ok := strings.CutPrefix(session, e.role)
+	return ok && strings.HasPrefix(rest, "/")
+}
+
+func (e *principal) namesID(p *aws.Principal) strength {
+	switch {
+	case p.Kind == aws.User && e.name == p.ID:
+		return direct
+	case p.Kind == aws.Session && len(p.ID) > len(e.name) && p.ID[:len(e.name)] == e.name && p.ID[len(e.name)] == ':':
+		return byRole
 	}
 	return notNamed
 }
@@ -88,13 +133,15 @@ func spares(list []principal, p *aws.Principal) bool {
 			self = true
 		}
 	}
-	switch p.Kind {
-	case aws.Root:
+	switch {
+	case p.Kind == aws.Root:
 		return account
-	case aws.User, aws.Federated:
-		return self && account
-	case aws.Session:
+	case p.Kind == aws.Session && p.ARN == p.RoleARN: // a role, without a session
+		return role && account
+	case p.Kind == aws.Session:
 		return self && role && account
+	case p.Account != "":
+		return self && account
 	}
 	return self
 }
@@ -106,36 +153,46 @@ var (
 	serviceName  = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)*\.(amazonaws\.com(\.cn)?|amazon\.com|aws\.internal)$`)
 )
 
-// parsePrincipal compiles one value of a Principal element.
-func parsePrincipal(kind, text string) (principal, bool) {
-	switch kind {
+// canonicalForm is the form of S3's canonical user ids.
+var canonicalForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// parsePrincipal compiles one value of a Principal element, in a document of a
+// kind. A canonical user is somebody in resources' policies only.
+func parsePrincipal(kind Kind, class, text string) (principal, bool) {
+	switch class {
 	case "AWS":
 		return parseAWSPrincipal(text)
 	case "Service":
-		return principal{serviceClass, text}, serviceName.MatchString(text)
+		return principal{class: serviceClass, name: text}, serviceName.MatchString(text)
 	case "Federated":
-		return principal{federatedClass, text}, text != "" && !strings.ContainsAny(text, "*?")
+		return principal{class: federatedClass, name: text}, text != "" && !strings.ContainsAny(text, "*?${}")
+	case "CanonicalUser":
+		return principal{class: canonicalClass, name: text}, kind == Resource && canonicalForm.MatchString(text)
 	}
-	// CanonicalUser is S3's; sekisho has no canonical ids that a caller could
-	// know, so a policy that names one is refused rather than never matched.
 	return principal{}, false
 }
 
 func parseAWSPrincipal(text string) (principal, bool) {
-	if text == "*" {
+	switch {
+	case text == "*":
 		return principal{class: everyone}, true
-	}
-	if aws.IsAccountID(text) {
-		return principal{accountClass, text}, true
-	}
-	if strings.ContainsAny(text, "*?") {
+	case aws.IsAccountID(text):
+		return principal{class: accountClass, name: text}, true
+	case strings.ContainsAny(text, "*?${}"):
 		return principal{}, false
+	case uniqueID.MatchString(text):
+		return principal{class: idClass, name: text}, true
 	}
-	if m := iamPrincipal.FindStringSubmatch(text); m != nil {
-		if m[2] == "root" {
-			return principal{accountClass, m[1]}, true
-		}
-		return principal{arnClass, text}, true
+	m := iamPrincipal.FindStringSubmatch(text)
+	if m == nil {
+		return principal{class: arnClass, name: text}, stsPrincipal.MatchString(text)
 	}
-	return principal{arnClass, text}, stsPrincipal.MatchString(text) || uniqueID.MatchString(text)
+	if m[2] == "root" {
+		return principal{class: accountClass, name: m[1]}, true
+	}
+	e := principal{class: arnClass, name: text}
+	if path, ok := strings.CutPrefix(m[2], "role/"); ok {
+		e.account, e.role = m[1], path[strings.LastIndexByte(path, '/')+1:]
+	}
+	return e, true
 }

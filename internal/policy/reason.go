@@ -1,6 +1,10 @@
 package policy
 
-import "github.com/sekisho/sekisho/internal/aws"
+import (
+	"strings"
+
+	"github.com/sekisho/sekisho/internal/aws"
+)
 
 // names of the kinds as AWS's refusals word them.
 func (k Kind) words() string {
@@ -68,5 +72,13 @@ func article(k Kind) string {
 	return "a "
 }
 
-// callerARN is what a policy that stands on the caller stands on.
-func callerARN(p *aws.Principal) string { return p.PolicyARN() }
+// callerARN is what a policy that stands on the caller stands on. The role of
+// a session that is known by its own ARN alone is taken to have no path.
+func callerARN(p *aws.Principal) string {
+	if p.Kind == aws.Session && p.RoleARN == "" {
+		_, session, _ := strings.Cut(p.ARN, ":assumed-role/")
+		name, _, _ := strings.Cut(session, "/")
+		return aws.NewARN("iam", "", p.Account, "role/"+name)
+	}
+	return p.PolicyARN()
+}

@@ -109,7 +109,7 @@ func (f Fix) Widen(patterns []string) Fix {
 func covering(patterns []string, text string) (string, bool) {
 	for _, p := range patterns {
 		c := compile(p, syntax{wildcards: true, variables: true})
-		if c.form != template && c.match(unescape(text), false, Keys(nil)) {
+		if c.form != templated && c.match(unescape(text), nil) {
 			return p, true
 		}
 	}

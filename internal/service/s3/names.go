@@ -1,8 +1,6 @@
 package s3
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -68,12 +66,6 @@ func checkVersion(version string) error {
 func bucketARN(bucket string) string { return "arn:aws:s3:::" + bucket }
 
 func objectARN(bucket, key string) string { return "arn:aws:s3:::" + bucket + "/" + key }
-
-// CanonicalID is the canonical user id by which S3 names an account.
-func CanonicalID(account string) string {
-	sum := sha256.Sum256([]byte("sekisho canonical user of account " + account))
-	return hex.EncodeToString(sum[:])
-}
 
 // newBodyID returns a fresh id for the body of an object: the name of its
 // blob, and the id of an upload. It begins with the time.
