@@ -4,7 +4,6 @@ package aws
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -43,12 +42,6 @@ func (a ARN) String() string {
 }
 
 var accountID = regexp.MustCompile(`^[0-9]{12}$`)
-
-// CanonicalID is the canonical user id by which S3 names an account.
-func CanonicalID(account string) string {
-	sum := sha256.Sum256([]byte("sekisho canonical user of account " + account))
-	return hex.EncodeToString(sum[:])
-}
 
 // IsAccountID reports whether s has the form of an account id: twelve digits.
 func IsAccountID(s string) bool { return accountID.MatchString(s) }
