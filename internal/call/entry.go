@@ -11,6 +11,9 @@ import (
 // Entry is the record of one call, allowed or refused.
 type Entry struct {
 	Call *Call
+	// Inside is true for calls that a service makes: their answers stay in the
+	// process, and leave it only with those of calls from outside.
+	Inside bool
 	// ReadOnly tells reading operations from writing ones.
 	ReadOnly bool
 	// Judgements are all permissions that were asked, in order.

@@ -32,6 +32,8 @@ type Identity interface {
 
 // Recorder keeps the record of calls: CloudTrail does.
 type Recorder interface {
+	// Record stores an entry. When it returns nil the entry is on disk, or,
+	// where that is enough, will be before anything that follows from it.
 	Record(ctx context.Context, e *call.Entry) error
 }
 
@@ -141,25 +143,26 @@ func (k *Checkpoint) Has(service, operation string) bool {
 
 // Do takes one call through: authorise, handle, record. c.Service and
 // c.Operation name the operation, in is its input. The error, if any, is an
-// *aws.Error; the entry is stored before Do returns.
+// *aws.Error; the entry is on disk before Do returns.
 func (k *Checkpoint) Do(ctx context.Context, c *call.Call, in any) (any, error) {
-	return k.do(ctx, c, in, nil)
+	return k.do(ctx, c, in, false)
 }
 
-// do is Do for an input that may still have to be checked.
-func (k *Checkpoint) do(ctx context.Context, c *call.Call, in any, check func(service, operation string, in any) error) (any, error) {
+// do is Do for calls from outside, and for those from inside the process,
+// whose input has still to be checked.
+func (k *Checkpoint) do(ctx context.Context, c *call.Call, in any, inside bool) (any, error) {
 	op, ok := k.services[c.Service][c.Operation]
 	if !ok {
 		return nil, NotImplemented(c.Service, c.Operation)
 	}
-	e := &call.Entry{ReadOnly: readOnly(c.Operation), Request: k.parameters(in)}
+	e := &call.Entry{Inside: inside, ReadOnly: readOnly(c.Operation), Request: k.parameters(in)}
 	var one sync.Mutex // a handler may judge the items of a batch side by side
 	e.Call = c.WithJudge(func(ctx context.Context, c *call.Call, n call.Need) error {
 		one.Lock()
 		defer one.Unlock()
 		return k.judge(ctx, c, n, e)
 	})
-	out, err := k.run(ctx, op, e, in, check)
+	out, err := k.run(ctx, op, e, in)
 	answer := k.answer(e.Call, err)
 	e.Error = answer
 	if answer == nil {
@@ -178,14 +181,14 @@ func (k *Checkpoint) do(ctx context.Context, c *call.Call, in any, check func(se
 }
 
 // run checks, authorises and handles, and turns a panic into an error.
-func (k *Checkpoint) run(ctx context.Context, op call.Operation, e *call.Entry, in any, check func(service, operation string, in any) error) (out any, err error) {
+func (k *Checkpoint) run(ctx context.Context, op call.Operation, e *call.Entry, in any) (out any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			out, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	if check != nil {
-		if err := check(e.Call.Service, op.Name, in); err != nil {
+	if e.Inside && k.check != nil {
+		if err := k.check(e.Call.Service, op.Name, in); err != nil {
 			return nil, err
 		}
 	}

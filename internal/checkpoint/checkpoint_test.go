@@ -425,6 +425,9 @@ func TestSessions(t *testing.T) {
 	if _, err := b.As(s).Invoke(t.Context(), "s3", "GetThing", &doInput{}); err != nil {
 		t.Fatal(err)
 	}
+	if !b.notes.last(t).Inside {
+		t.Error("a service's call is noted as one from outside")
+	}
 	got := *b.notes.last(t).Call
 	want := call.Call{
 		ID: got.ID, Trace: "trace", Scope: "scope", Service: "s3", Operation: "GetThing", Region: "eu-central-1", Principal: callers["role"],

@@ -44,7 +44,7 @@ func (i invoker) Invoke(ctx context.Context, service, operation string, in any) 
 	if !c.Principal.Expires.IsZero() && c.Time.After(c.Principal.Expires) {
 		return nil, aws.Errorf("ExpiredTokenException", "The security token included in the request is expired")
 	}
-	out, err := i.k.do(ctx, c, in, i.k.check)
+	out, err := i.k.do(ctx, c, in, true)
 	if e, ok := errors.AsType[*aws.Error](err); ok {
 		answer := *e
 		answer.RequestID = c.ID

@@ -35,10 +35,14 @@ func writeForever(url string) {
 	}
 	var wg sync.WaitGroup
 	for w := range 8 {
+		update := db.Update
+		if w%2 == 1 {
+			update = db.UpdateSoon
+		}
 		wg.Go(func() {
 			for i := 0; ; i++ {
 				name := fmt.Sprintf("%d-%d-%d", os.Getpid(), w, i)
-				err := db.Update(ctx, func(tx *state.Tx) error {
+				err := update(ctx, func(tx *state.Tx) error {
 					if err := insert(ctx, tx, name); err != nil {
 						return err
 					}
@@ -55,8 +59,8 @@ func writeForever(url string) {
 	wg.Wait()
 }
 
-// What was acknowledged before kill -9 is there afterwards, and nothing is
-// there by half.
+// What was acknowledged before kill -9 is there afterwards, what was to be on
+// disk soon as well, and nothing is there by half.
 func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 	statetest.EachURL(t, func(t *testing.T, url string) {
 		acked := map[string]bool{}

@@ -128,8 +128,17 @@ func (e *postgresEngine) close() error {
 	return nil
 }
 
-func (e *postgresEngine) update(ctx context.Context, fn func(*Tx) error) (*Tx, error) {
-	return e.until(ctx, pgx.TxOptions{IsoLevel: pgx.Serializable}, fn)
+// beginSoon begins a transaction whose commit does not wait for the disk. The
+// server writes its log in order, so a later commit that waits, waits for this
+// one too.
+const beginSoon = "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL synchronous_commit TO off"
+
+func (e *postgresEngine) update(ctx context.Context, soon bool, fn func(*Tx) error) (*Tx, error) {
+	o := pgx.TxOptions{IsoLevel: pgx.Serializable}
+	if soon {
+		o = pgx.TxOptions{BeginQuery: beginSoon}
+	}
+	return e.until(ctx, o, fn)
 }
 
 func (e *postgresEngine) view(ctx context.Context, fn func(*Tx) error) error {

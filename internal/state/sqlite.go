@@ -5,12 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
@@ -20,11 +22,21 @@ import (
 // maxGroup is how many transactions one commit to disk may hold.
 const maxGroup = 256
 
+// soon is how long a commit that does not wait for the disk may be the last
+// one: then the disk is waited for all the same.
+const soon = 100 * time.Millisecond
+
 // sqliteEngine is a database in a file. One goroutine owns the writing
 // connection and gives callers their turn on it; transactions that queue up
 // while one commits are committed together. Readers have connections of their
 // own.
+//
+// A group of transactions of which none has to be on disk at once is committed
+// to the log file alone (synchronous=NORMAL). The sync of a later commit makes
+// it last, and no later commit lasts without it: a log is read up to the first
+// gap.
 type sqliteEngine struct {
+	path    string
 	pool    *sql.DB
 	unlock  func() error
 	queue   chan *request
@@ -41,6 +53,7 @@ type sqliteEngine struct {
 
 // request is one caller of Update waiting for its turn.
 type request struct {
+	soon  bool         // need not wait for the disk
 	state atomic.Int32 // waiting, then taken by the writer or left by the caller
 	turn  chan *Tx     // the writer gives the turn
 	over  chan error   // the caller gives it back: what fn returned
@@ -69,13 +82,14 @@ func openSQLite(ctx context.Context, file string, schemas []Schema) (engine, err
 		return nil, fmt.Errorf("database %s: %w", file, err)
 	}
 	e := &sqliteEngine{
+		path:   abs,
 		unlock: unlock,
 		queue:  make(chan *request, maxGroup),
 		quit:   make(chan struct{}),
 		max:    int32(max(4, 2*runtime.GOMAXPROCS(0))),
 	}
 	e.readers = make(chan *sqliteConn, e.max)
-	if err := e.start(ctx, abs, schemas); err != nil {
+	if err := e.start(ctx, schemas); err != nil {
 		if e.pool != nil {
 			e.pool.Close()
 		}
@@ -85,8 +99,8 @@ func openSQLite(ctx context.Context, file string, schemas []Schema) (engine, err
 	return e, nil
 }
 
-func (e *sqliteEngine) start(ctx context.Context, path string, schemas []Schema) error {
-	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: path}).String() +
+func (e *sqliteEngine) start(ctx context.Context, schemas []Schema) error {
+	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: e.path}).String() +
 		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
 		"&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-8192)"
 	pool, err := sql.Open("sqlite", dsn)
@@ -102,7 +116,7 @@ func (e *sqliteEngine) start(ctx context.Context, path string, schemas []Schema)
 	if err != nil {
 		return err
 	}
-	e.wg.Go(func() { e.write(w) })
+	e.wg.Go(func() { (&writer{e: e, c: w, patient: true}).run() })
 	return nil
 }
 
@@ -145,7 +159,7 @@ func (e *sqliteEngine) close() error {
 	return err
 }
 
-func (e *sqliteEngine) update(ctx context.Context, fn func(*Tx) error) (*Tx, error) {
+func (e *sqliteEngine) update(ctx context.Context, soon bool, fn func(*Tx) error) (*Tx, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -153,7 +167,7 @@ func (e *sqliteEngine) update(ctx context.Context, fn func(*Tx) error) (*Tx, err
 		return nil, err
 	}
 	defer e.active.Done()
-	r := &request{turn: make(chan *Tx, 1), over: make(chan error, 1), done: make(chan error, 1)}
+	r := &request{soon: soon, turn: make(chan *Tx, 1), over: make(chan error, 1), done: make(chan error, 1)}
 	select {
 	case e.queue <- r:
 	case <-ctx.Done():
@@ -191,30 +205,56 @@ func (r *request) use(tx *Tx, fn func(*Tx) error) {
 	err = tx.run(fn)
 }
 
-// write serves requests until the engine closes.
-func (e *sqliteEngine) write(c *sqliteConn) {
-	defer c.close()
+// writer owns the writing connection.
+type writer struct {
+	e       *sqliteEngine
+	c       *sqliteConn
+	patient bool     // commits wait for the disk
+	next    *request // was taken from the queue and begins the next group
+}
+
+// run serves requests until the engine closes.
+func (w *writer) run() {
+	defer w.c.close()
+	var unsynced <-chan time.Time
 	for {
-		select {
-		case r := <-e.queue:
-			e.group(c, r)
-		case <-e.quit:
-			return
+		r := w.next
+		if w.next = nil; r == nil {
+			select {
+			case r = <-w.e.queue:
+			case <-unsynced:
+				unsynced = nil
+				w.e.sync()
+				continue
+			case <-w.e.quit:
+				return
+			}
+		}
+		w.group(r)
+		if !w.patient && unsynced == nil {
+			unsynced = time.After(soon)
 		}
 	}
 }
 
-// group serves the first request and all that wait behind it in one
-// transaction of the database, and tells them once it is on disk.
-func (e *sqliteEngine) group(c *sqliteConn, first *request) {
+// group serves the first request and those that wait behind it in one
+// transaction of the database, and tells them once it is committed. When the
+// first needs no wait for the disk, nor do the others.
+func (w *writer) group(first *request) {
+	if err := w.wait(!first.soon); err != nil {
+		if first.state.CompareAndSwap(waiting, taken) {
+			first.done <- err
+		}
+		return
+	}
 	var served []*request
 	broken := error(nil)
-	for r := first; r != nil && broken == nil; r = e.next(len(served)) {
+	for r := first; r != nil && broken == nil; r = w.another(len(served)) {
 		if !r.state.CompareAndSwap(waiting, taken) {
 			continue
 		}
 		var ok bool
-		if ok, broken = e.serve(c, r, len(served) > 0); ok {
+		if ok, broken = serve(w.c, r, len(served) > 0); ok {
 			served = append(served, r)
 		}
 	}
@@ -222,32 +262,66 @@ func (e *sqliteEngine) group(c *sqliteConn, first *request) {
 		return
 	}
 	if broken == nil {
-		broken = c.do("COMMIT")
+		broken = w.c.do("COMMIT")
 	}
 	if broken != nil {
-		c.do("ROLLBACK")
+		w.c.do("ROLLBACK")
 	}
 	for _, r := range served {
 		r.done <- broken
 	}
 }
 
-func (e *sqliteEngine) next(served int) *request {
+// wait says whether commits are to wait for the disk.
+func (w *writer) wait(patient bool) error {
+	if patient == w.patient {
+		return nil
+	}
+	level := "NORMAL"
+	if patient {
+		level = "FULL"
+	}
+	// Not prepared: SQLite carries it out when it compiles it.
+	if _, err := w.c.conn.ExecContext(context.Background(), "PRAGMA synchronous = "+level); err != nil {
+		return err
+	}
+	w.patient = patient
+	return nil
+}
+
+// another is the next request of a group. One that has to wait for the disk
+// ends a group that does not.
+func (w *writer) another(served int) *request {
 	if served >= maxGroup {
 		return nil
 	}
 	select {
-	case r := <-e.queue:
+	case r := <-w.e.queue:
+		if !w.patient && !r.soon {
+			w.next = r
+			return nil
+		}
 		return r
 	default:
 		return nil
 	}
 }
 
+// sync makes last what has been committed without waiting for the disk.
+func (e *sqliteEngine) sync() {
+	f, err := os.Open(e.path + "-wal")
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		slog.Error("database log not synced", "file", e.path, "err", err)
+	}
+}
+
 // serve gives one request its turn. It reports whether the request's changes
 // wait for the commit; if not, the request has been answered. The error says
 // that the database's transaction is lost for all who share it.
-func (e *sqliteEngine) serve(c *sqliteConn, r *request, nested bool) (ok bool, broken error) {
+func serve(c *sqliteConn, r *request, nested bool) (ok bool, broken error) {
 	begin, undo := "BEGIN IMMEDIATE", []string{"ROLLBACK"}
 	if nested {
 		begin, undo = "SAVEPOINT one", []string{"ROLLBACK TO one", "RELEASE one"}

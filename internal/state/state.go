@@ -39,8 +39,9 @@ type DB struct {
 // engine is one kind of database.
 type engine interface {
 	// update runs fn in a serializable transaction, again on a conflict, and
-	// returns the transaction that was committed.
-	update(ctx context.Context, fn func(*Tx) error) (*Tx, error)
+	// returns the transaction that was committed: to disk, or, when soon will
+	// do, to be on disk with the next one.
+	update(ctx context.Context, soon bool, fn func(*Tx) error) (*Tx, error)
 	view(ctx context.Context, fn func(*Tx) error) error
 	// shared says whether other processes may have the database open.
 	shared() bool
@@ -80,7 +81,20 @@ func (db *DB) Shared() bool { return db.engine.shared() }
 // run several times. A context that ends before the transaction's turn comes
 // refuses it.
 func (db *DB) Update(ctx context.Context, fn func(tx *Tx) error) error {
-	tx, err := db.engine.update(ctx, fn)
+	return db.commit(ctx, false, fn)
+}
+
+// UpdateSoon is Update without the wait for the disk, for changes that nobody
+// outside has been told of. When it returns they have taken place for
+// everybody, and they outlive the process. A power failure may undo the last of
+// them, always with all that came after: they are on disk with the next Update
+// that changes anything, or else within a second.
+func (db *DB) UpdateSoon(ctx context.Context, fn func(tx *Tx) error) error {
+	return db.commit(ctx, true, fn)
+}
+
+func (db *DB) commit(ctx context.Context, soon bool, fn func(tx *Tx) error) error {
+	tx, err := db.engine.update(ctx, soon, fn)
 	if err != nil {
 		return err
 	}

@@ -168,6 +168,47 @@ func TestErrorsRollBack(t *testing.T) {
 	}, things())
 }
 
+// Whoever need not be on disk at once is seen at once, in order, and shares
+// the writer with those who must be.
+func TestUpdateSoon(t *testing.T) {
+	statetest.Each(t, func(t *testing.T, db *state.DB) {
+		ctx := t.Context()
+		var wg sync.WaitGroup
+		for i := range 40 {
+			update := db.UpdateSoon
+			if i%3 == 0 {
+				update = db.Update
+			}
+			wg.Go(func() {
+				name := fmt.Sprint(i)
+				after := false
+				err := update(ctx, func(tx *state.Tx) error {
+					tx.AfterCommit(func() { after = true })
+					return insert(ctx, tx, name)
+				})
+				if err != nil || !after {
+					t.Errorf("err = %v, after the commit = %v", err, after)
+				}
+				if got := names(t, db); !slices.Contains(got, name) {
+					t.Errorf("%s is not among %q", name, got)
+				}
+				if err := update(ctx, func(tx *state.Tx) error { return insert(ctx, tx, name) }); !state.IsUnique(err) {
+					t.Errorf("duplicate: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := db.UpdateSoon(gone, func(tx *state.Tx) error { return insert(ctx, tx, "late") }); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller who has gone: %v", err)
+		}
+		if got := names(t, db); len(got) != 40 {
+			t.Errorf("%d rows, want 40", len(got))
+		}
+	}, things())
+}
+
 func TestViewDoesNotWrite(t *testing.T) {
 	statetest.Each(t, func(t *testing.T, db *state.DB) {
 		if err := db.View(t.Context(), func(tx *state.Tx) error { return insert(t.Context(), tx, "x") }); err == nil {
@@ -409,12 +450,16 @@ func BenchmarkUpdate(b *testing.B) {
 	})
 }
 
-func BenchmarkUpdateAlone(b *testing.B) {
+func BenchmarkUpdateAlone(b *testing.B) { alone(b, (*state.DB).Update) }
+
+func BenchmarkUpdateSoonAlone(b *testing.B) { alone(b, (*state.DB).UpdateSoon) }
+
+func alone(b *testing.B, update func(*state.DB, context.Context, func(*state.Tx) error) error) {
 	each(b, func(b *testing.B, db *state.DB) {
 		b.ReportAllocs()
 		for i := range b.N {
 			name := fmt.Sprint(i, "-", b.N)
-			if err := db.Update(b.Context(), func(tx *state.Tx) error { return insert(b.Context(), tx, name) }); err != nil {
+			if err := update(db, b.Context(), func(tx *state.Tx) error { return insert(b.Context(), tx, name) }); err != nil {
 				b.Fatal(err)
 			}
 		}

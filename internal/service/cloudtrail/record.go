@@ -42,7 +42,10 @@ type stored struct {
 	Took       time.Duration    `json:",omitempty"`
 }
 
-// Record stores the record of a call. It is on disk when Record returns.
+// Record stores the record of a call. It can be read when Record returns, and
+// is on disk; that of a reading call from inside the process is on disk with
+// whatever is next written there, and so before anything that came of the call
+// (docs/decisions/0007-records-of-inner-reads.md).
 func (s *Service) Record(ctx context.Context, e *call.Entry) error {
 	c := e.Call
 	entry, err := json.Marshal(pack(e))
@@ -51,7 +54,11 @@ func (s *Service) Record(ctx context.Context, e *call.Entry) error {
 	}
 	id := s.ids.next(c.Time)
 	account, owner := accounts(e)
-	return s.db.Update(ctx, func(tx *state.Tx) error {
+	update := s.db.Update
+	if e.Inside && e.ReadOnly && e.Error == nil {
+		update = s.db.UpdateSoon
+	}
+	return update(ctx, func(tx *state.Tx) error {
 		if err := s.schedule(ctx, tx); err != nil {
 			return err
 		}

@@ -386,11 +386,31 @@ func TestRetention(t *testing.T) {
 	})
 }
 
+// However soon a record is on disk, it is read at once, and in its place.
+func TestInnerReadsAreSeenAtOnce(t *testing.T) {
+	each(t, func(w *world) {
+		want := ""
+		for i := range 20 {
+			e := w.entry(ana, "codecommit", "GetBranch", "arn:aws:codecommit:us-east-1:111111111111:shop")
+			e.Inside, e.ReadOnly = i%2 == 0, true
+			e.Call.Operation = fmt.Sprintf("Get%d", i)
+			w.record(e)
+			want = strings.TrimSpace(e.Call.Operation + " " + want)
+			if got := ids(w.lookup("ana@"+one, &api.LookupEventsInput{})); got != want {
+				w.T.Fatalf("found %s, want %s", got, want)
+			}
+			if story, err := w.trail.Trace(context.Background(), "trace", ""); err != nil || len(story) != i+1 {
+				w.T.Fatalf("a trace of %d, %v; want %d", len(story), err, i+1)
+			}
+		}
+	})
+}
+
 // BenchmarkRecord is what the record adds to every call: a commit to disk,
 // shared when calls come side by side.
 func BenchmarkRecord(b *testing.B) {
-	for _, parallel := range []bool{false, true} {
-		b.Run(fmt.Sprintf("parallel=%v", parallel), func(b *testing.B) {
+	for _, kind := range []string{"alone", "parallel", "inner read"} {
+		b.Run(kind, func(b *testing.B) {
 			db, err := state.Open(context.Background(), filepath.Join(b.TempDir(), "db"), cloudtrail.Schema(), job.Schema())
 			if err != nil {
 				b.Fatal(err)
@@ -405,12 +425,13 @@ func BenchmarkRecord(b *testing.B) {
 				d.Call = &c
 				c.Time = w.at.Add(time.Duration(n.Add(1)) * time.Millisecond)
 				c.Trace = aws.NewUUID()
+				d.Inside, d.ReadOnly = kind == "inner read", kind == "inner read"
 				if err := trail.Record(context.Background(), &d); err != nil {
 					b.Error(err)
 				}
 			}
 			b.ReportAllocs()
-			if parallel {
+			if kind == "parallel" {
 				b.SetParallelism(16)
 				b.RunParallel(func(pb *testing.PB) {
 					for pb.Next() {
