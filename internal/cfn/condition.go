@@ -22,6 +22,9 @@ func (t *Template) checkConditions() error {
 	if err := t.checkRules(s); err != nil {
 		return err
 	}
+	if s.imports {
+		return invalid("Template error: Cannot use Fn::ImportValue in Conditions.")
+	}
 	var strange []string
 	for _, ref := range s.found {
 		if t.parameters[ref.name] == nil && !slices.Contains(pseudo, ref.name) && !slices.Contains(strange, ref.name) {

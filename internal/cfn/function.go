@@ -453,6 +453,9 @@ func selected(v *Node) (*Node, error) {
 // zones returns the availability zones of a region; every region of sekisho
 // has three.
 func (r *resolver) zones(v *Node) (*Node, error) {
+	if !v.IsScalar() {
+		return nil, invalid("Template error: Fn::GetAZs requires the name of a region")
+	}
 	region := v.String()
 	if region == "" {
 		region = r.in.Env.Region

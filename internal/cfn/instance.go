@@ -115,6 +115,9 @@ func (in *Instance) Properties(id string, resources Existing) (*Node, error) {
 	if n == nil {
 		n = Object()
 	}
+	if err := dynamic(n); err != nil {
+		return nil, err
+	}
 	return in.tagged(in.resources[id].Type, n), nil
 }
 

@@ -73,16 +73,16 @@ func (p *Parameter) member(m Field) (err error) {
 		p.Type = m.Value.String()
 		return parameterType(p.Type)
 	case "Description":
-		p.Description = m.Value.String()
+		p.Description, err = p.text(m)
 	case "ConstraintDescription":
-		p.ConstraintDescription = m.Value.String()
+		p.ConstraintDescription, err = p.text(m)
 	case "Default":
 		if !m.Value.IsScalar() {
 			return malformed("Every Default member must be a string.")
 		}
 		p.Default = new(m.Value.Text)
 	case "NoEcho":
-		p.NoEcho = m.Value.String() == "true"
+		return p.noEcho(m.Value)
 	case "AllowedValues":
 		return p.allowedValues(m.Value)
 	case "AllowedPattern":
@@ -99,6 +99,26 @@ func (p *Parameter) member(m Field) (err error) {
 		return invalid("Invalid template parameter property '%s'", m.Key)
 	}
 	return err
+}
+
+func (p *Parameter) text(m Field) (string, error) {
+	if !m.Value.IsScalar() {
+		return "", malformed("[/Parameters/%s/%s] Every %s member must be a string.", p.Name, m.Key, m.Key)
+	}
+	return m.Value.Text, nil
+}
+
+// noEcho reads a boolean that may be text in any case: what was meant to be
+// hidden must not be shown because of its spelling.
+func (p *Parameter) noEcho(n *Node) error {
+	switch strings.ToLower(n.String()) {
+	case "true":
+		p.NoEcho = true
+	case "false":
+	default:
+		return malformed("[/Parameters/%s/NoEcho] Every NoEcho member must be true or false.", p.Name)
+	}
+	return nil
 }
 
 func parameterType(name string) error {

@@ -72,8 +72,17 @@ func (s *sized) add(child sized) {
 }
 
 func parseYAML(body string) (n *Node, err error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(body), &doc); err != nil {
+	var doc, more yaml.Node
+	docs := yaml.NewDecoder(strings.NewReader(body))
+	if err := docs.Decode(&doc); err == io.EOF {
+		return nil, malformed("unsupported structure.")
+	} else if err != nil {
+		return nil, notYAML(err)
+	}
+	switch err := docs.Decode(&more); {
+	case err == nil: // what a second document says would be passed over
+		return nil, malformed("a template is one YAML document (line %d, column %d)", more.Line, more.Column)
+	case err != io.EOF:
 		return nil, notYAML(err)
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {

@@ -32,6 +32,7 @@ type scanner struct {
 	conditions map[string]*Node
 	holds      func(condition string) bool
 	found      []reference
+	imports    bool // an Fn::ImportValue was seen
 }
 
 func (s *scanner) scan(n *Node) error {
@@ -56,6 +57,25 @@ func (s *scanner) scan(n *Node) error {
 	}
 	if n.Kind == String && strings.Contains(n.Text, "{{resolve:") {
 		return refuseDynamic(n.Text)
+	}
+	return nil
+}
+
+// dynamic refuses dynamic references in resolved values: functions and
+// parameters can build them.
+func dynamic(n *Node) error {
+	if n.Kind == String && strings.Contains(n.Text, "{{resolve:") {
+		return refuseDynamic(n.Text)
+	}
+	for _, item := range n.Items {
+		if err := dynamic(item); err != nil {
+			return err
+		}
+	}
+	for _, f := range n.Fields {
+		if err := dynamic(f.Value); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -85,6 +105,7 @@ func (s *scanner) function(name string, arg *Node) error {
 	case "Fn::Length", "Fn::ToJsonString", "Fn::ForEach":
 		return invalid("Template error: %s is only supported with the transform AWS::LanguageExtensions.", name)
 	}
+	s.imports = s.imports || name == "Fn::ImportValue"
 	if shapes[name] == nil {
 		return invalid("Template error: unrecognized intrinsic function %s", name)
 	}

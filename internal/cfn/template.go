@@ -229,7 +229,7 @@ func mappingAttributes(mapping string, key Field) error {
 		return malformed("Every Mappings attribute must be a map: %s", mapping)
 	}
 	for _, a := range key.Value.Fields {
-		if a.Value.Kind == Map {
+		if a.Value.Kind == Map || slices.ContainsFunc(a.Value.Items, func(n *Node) bool { return !n.IsScalar() }) {
 			return malformed("Every Mappings attribute must be a String or a List.")
 		}
 	}
@@ -255,6 +255,9 @@ func (t *Template) readRules(root *Node) error {
 	}
 	for _, f := range fields {
 		r := Rule{Name: f.Key, condition: f.Value.Get("RuleCondition")}
+		if err := only(f.Value, "rule", "RuleCondition", "Assertions"); err != nil {
+			return err
+		}
 		list := f.Value.Get("Assertions")
 		if list == nil || list.Kind != List {
 			return malformed("Rule %s must contain a list of Assertions.", f.Key)
@@ -263,9 +266,22 @@ func (t *Template) readRules(root *Node) error {
 			if a.Get("Assert") == nil {
 				return malformed("Every assertion of rule %s must contain an Assert member.", f.Key)
 			}
+			if err := only(a, "assertion", "Assert", "AssertDescription"); err != nil {
+				return err
+			}
 			r.assertions = append(r.assertions, assertion{a.Get("Assert"), a.Get("AssertDescription").String()})
 		}
 		t.Rules = append(t.Rules, r)
+	}
+	return nil
+}
+
+// only refuses members that an object of a template does not have.
+func only(n *Node, what string, names ...string) error {
+	for _, f := range n.Fields {
+		if !slices.Contains(names, f.Key) {
+			return invalid("Invalid template %s property '%s'", what, f.Key)
+		}
 	}
 	return nil
 }
@@ -292,7 +308,11 @@ func (t *Template) readResources(root *Node) error {
 		t.Resources = append(t.Resources, r)
 	}
 	for i := range t.Resources {
-		t.resources[t.Resources[i].ID] = &t.Resources[i]
+		id := t.Resources[i].ID
+		if t.parameters[id] != nil {
+			return malformed("Resource name %s is the name of a parameter, too.", id)
+		}
+		t.resources[id] = &t.Resources[i]
 	}
 	return nil
 }
@@ -305,10 +325,8 @@ func readResource(f Field) (Resource, error) {
 	if f.Value.Kind != Map {
 		return r, malformed("Any Resources member must be an object.")
 	}
-	for _, m := range f.Value.Fields {
-		if !slices.Contains(resourceMembers, m.Key) {
-			return r, invalid("Invalid template resource property '%s'", m.Key)
-		}
+	if err := only(f.Value, "resource", resourceMembers...); err != nil {
+		return r, err
 	}
 	typ := f.Value.Get("Type")
 	if typ == nil {
@@ -422,9 +440,15 @@ func readOutput(f Field) (Output, error) {
 		case "Value":
 			o.value = m.Value
 		case "Description":
-			o.Description = m.Value.String()
+			if m.Value.Kind != String {
+				return o, malformed("[/Outputs/%s/Description] Every Description member must be a string.", f.Key)
+			}
+			o.Description = m.Value.Text
 		case "Condition":
-			o.Condition = m.Value.String()
+			if m.Value.Kind != String {
+				return o, malformed("Every Condition member must be a string.")
+			}
+			o.Condition = m.Value.Text
 		case "Export":
 			if o.export = m.Value.Get("Name"); o.export == nil || len(m.Value.Fields) != 1 {
 				return o, malformed("Output %s is malformed. The Export field must contain a Name.", f.Key)
