@@ -192,8 +192,11 @@ func (s *Service) stopPipelineExecution(ctx context.Context, c *call.Call, in *a
 			return err
 		}
 		e, err := p.execution(ctx, tx, in.PipelineExecutionId)
-		if err != nil {
+		if _, answer := asError(err); answer {
 			return aws.Errorf("PipelineExecutionNotStoppableException", "Pipeline execution '%s' of pipeline '%s' does not exist", in.PipelineExecutionId, p.Name)
+		}
+		if err != nil {
+			return err
 		}
 		switch {
 		case e.over():
@@ -257,8 +260,11 @@ func (s *Service) retryStageExecution(ctx context.Context, c *call.Call, in *api
 			return errNoStage(p.ref, in.StageName)
 		}
 		e, err := p.execution(ctx, tx, in.PipelineExecutionId)
-		if err != nil {
+		if _, answer := asError(err); answer {
 			return notRetryable(in, "the pipeline has no such execution")
+		}
+		if err != nil {
+			return err
 		}
 		if err := p.retryable(ctx, tx, e, in); err != nil {
 			return err

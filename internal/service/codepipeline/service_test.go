@@ -296,6 +296,12 @@ func TestStructure(t *testing.T) {
 			{declaration, "'x', which is not declared", func(d *api.PipelineDeclaration) { deploy(d).Configuration["ObjectKey"] = "#{variables.x}" }},
 			{declaration, "reserved", func(d *api.PipelineDeclaration) { source(d).Namespace = "codepipeline" }},
 			{declaration, "Namespace SourceArtifact", func(d *api.PipelineDeclaration) { source(d).Namespace = "SourceArtifact" }},
+			{declaration, "Output artifact SourceArtifact of action", func(d *api.PipelineDeclaration) { source(d).OutputArtifacts[0].Files = []string{"a"} }},
+			{declaration, "commands, outputVariables or environmentVariables", func(d *api.PipelineDeclaration) {
+				deploy(d).EnvironmentVariables = []api.EnvironmentVariable{{Name: "a", Value: "b"}}
+			}},
+			{"InvalidStageDeclarationException", "conditions", func(d *api.PipelineDeclaration) { d.Stages[1].BeforeEntry = &api.BeforeEntryConditions{} }},
+			{"InvalidStageDeclarationException", "conditions", func(d *api.PipelineDeclaration) { d.Stages[1].OnSuccess = &api.SuccessConditions{} }},
 			{declaration, "timeoutInMinutes", func(d *api.PipelineDeclaration) { source(d).TimeoutInMinutes = new(int64(5)) }},
 			{declaration, "NotificationArn needs Amazon SNS", func(d *api.PipelineDeclaration) {
 				d.Stages = append(d.Stages, approvalStage(0))

@@ -210,6 +210,11 @@ func (s *Service) checkAction(p ref, d *api.PipelineDeclaration, a *api.ActionDe
 	if n := len(a.OutputArtifacts); n < b.minOut || n > b.maxOut {
 		return invalidAction("Action %s has %d output artifacts; an action of provider %s has %s", a.Name, n, t.Provider, between(b.minOut, b.maxOut))
 	}
+	for _, o := range a.OutputArtifacts {
+		if len(o.Files) > 0 {
+			return invalidAction("Output artifact %s of action %s names files, which only actions of category Compute have; they are not implemented by sekisho", o.Name, a.Name)
+		}
+	}
 	if t.Category == "Source" && a.Region != "" && a.Region != p.Region {
 		return invalidAction("Action %s is a source action: it must be in the pipeline's region %s", a.Name, p.Region)
 	}
