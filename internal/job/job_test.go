@@ -431,3 +431,48 @@ func TestStopWhileClaiming(t *testing.T) {
 		}
 	}, job.Schema())
 }
+
+// While the database does not answer, what became of a job is not forgotten,
+// and a claim whose commit nobody heard of is carried out afterwards.
+func TestOutage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	statetest.Each(t, func(t *testing.T, db *state.DB) {
+		do := func(sql string) {
+			t.Helper()
+			err := db.Update(t.Context(), func(tx *state.Tx) error {
+				tx.Wake("job k")
+				_, err := tx.Exec(t.Context(), sql)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		enqueue(t, db, job.New{Kind: "k", Key: "a"}, job.New{Kind: "k", Key: "b", RunAt: time.Now().Add(time.Hour)})
+		end := make(chan struct{})
+		var a, b atomic.Int32
+		q := job.NewQueue(db, quick)
+		q.Handle("k", func(ctx context.Context, j *job.Job) error {
+			if j.Key == "b" {
+				b.Add(1)
+				return nil
+			}
+			a.Add(1)
+			<-end
+			return nil
+		})
+		run(t, q)
+		until(t, "a runs", func() bool { return a.Load() == 1 })
+		do(`UPDATE job_job SET state = 'running', claims = 1, lease = 9000000000000, owner = (SELECT owner FROM job_job WHERE key = 'a') WHERE key = 'b'`)
+		do(`ALTER TABLE job_job RENAME TO job_away`)
+		close(end)
+		time.Sleep(4 * time.Second)
+		do(`ALTER TABLE job_away RENAME TO job_job`)
+		until(t, "both are recorded", func() bool { return count(t, db, "kind = 'k'") == 0 })
+		if a.Load() != 1 || b.Load() != 1 {
+			t.Errorf("a ran %d times, b %d times", a.Load(), b.Load())
+		}
+	}, job.Schema())
+}

@@ -53,6 +53,8 @@ type Queue struct {
 	free     chan struct{} // wakes the loop when a slot is free
 	running  atomic.Int64
 	started  atomic.Bool
+	doubt    bool     // the loop's: claims may have been recorded that nobody heard of
+	held     sync.Map // ids of the jobs that run here
 }
 
 // NewQueue returns a queue on a database that holds Schema.
@@ -120,8 +122,10 @@ func (q *Queue) Run(ctx context.Context) error {
 
 	q.loop(ctx, wake, func(j *Job) {
 		q.running.Add(1)
+		q.held.Store(j.ID, nil)
 		wg.Go(func() {
 			q.carryOut(work, j)
+			q.held.Delete(j.ID)
 			q.running.Add(-1)
 			select {
 			case q.free <- struct{}{}:
@@ -210,13 +214,14 @@ func (q *Queue) loop(ctx context.Context, wake <-chan struct{}, start func(*Job)
 			if err := q.recover(ctx); err != nil {
 				q.complain(ctx, "recover jobs", err)
 			} else {
-				recovered = true
+				recovered, q.doubt = true, false
 			}
 		}
 		jobs, next, err := q.claim(ctx)
 		switch {
 		case err != nil:
 			q.complain(ctx, "claim jobs", err)
+			recovered, q.doubt = false, true // a commit whose answer is lost may have taken place
 			next = time.Now().Add(time.Second)
 		case !recovered:
 			next = time.Now().Add(time.Second)
@@ -312,7 +317,7 @@ func (q *Queue) claim(ctx context.Context) (jobs []*Job, next time.Time, err err
 		return err
 	})
 	if err != nil {
-		return nil, time.Time{}, err // what did not commit was not claimed
+		return nil, time.Time{}, err
 	}
 	return jobs, next, nil
 }
@@ -347,19 +352,27 @@ func (q *Queue) carryOut(ctx context.Context, j *Job) {
 	if err != nil && !errors.As(err, new(again)) {
 		q.o.Log.WarnContext(ctx, "job failed", "kind", j.Kind, "key", j.Key, "attempt", j.Attempt, "err", err)
 	}
-	for try := range 5 {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, maxPause) {
 		recordErr := settle()
 		if recordErr == nil {
 			return
 		}
-		if errors.Is(recordErr, ErrLost) || errors.Is(recordErr, state.ErrClosed) {
+		if errors.Is(recordErr, ErrLost) || errors.Is(recordErr, state.ErrClosed) || ctx.Err() != nil {
 			q.o.Log.WarnContext(ctx, "job not recorded", "kind", j.Kind, "key", j.Key, "err", recordErr)
 			return
 		}
 		q.o.Log.ErrorContext(ctx, "job not recorded", "kind", j.Kind, "key", j.Key, "err", recordErr)
-		time.Sleep(100 * time.Millisecond << try)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
 	}
 }
+
+// maxPause is the longest pause between two tries to record what became of a
+// job. While the process lives nobody else takes the job, so it does not give
+// up.
+const maxPause = 5 * time.Second
 
 // call runs the handler; a panic is an error like another.
 func (q *Queue) call(ctx context.Context, j *Job) (err error) {
@@ -460,6 +473,9 @@ func (q *Queue) recover(ctx context.Context) error {
 		return err
 	}
 	for _, r := range gone {
+		if _, ok := q.held.Load(r.ID); ok && r.Owner == q.owner {
+			continue
+		}
 		q.o.Log.WarnContext(ctx, "job of a lost process", "kind", r.Kind, "key", r.Key)
 		err := q.db.Update(ctx, func(tx *state.Tx) error {
 			if r.Lost+1 >= maxLost {
@@ -480,18 +496,23 @@ func (q *Queue) recover(ctx context.Context) error {
 
 // gone finds the jobs of processes that are gone: on a database of one process
 // all others, elsewhere those whose lease ran out and those that were at this
-// process's home before it.
+// process's home before it. In doubt it adds those that are this process's by
+// the record.
 func (q *Queue) gone() (find string, args []any) {
 	const running = `SELECT id, kind, key, owner, claims, lost FROM job_job WHERE state = 'running' AND `
+	owner := q.owner
+	if q.doubt {
+		owner = ""
+	}
 	switch {
 	case !q.db.Shared():
-		return running + `owner <> $1`, []any{q.owner}
+		return running + `owner <> $1`, []any{owner}
 	case q.o.Home == "":
-		return running + `lease < $1`, []any{time.Now()}
+		return running + `(lease < $1 OR owner = $2 AND owner <> $3)`, []any{time.Now(), q.owner, owner}
 	}
 	// Between "home/" and "home0" lies what begins with "home/".
 	return running + `(lease < $1 OR owner > $2 AND owner < $3 AND owner <> $4)`,
-		[]any{time.Now(), q.o.Home + "/", q.o.Home + "0", q.owner}
+		[]any{time.Now(), q.o.Home + "/", q.o.Home + "0", owner}
 }
 
 // heartbeat renews the leases of this process while it has jobs.
