@@ -57,7 +57,6 @@ func ParseAccount(text string) (Account, error) {
 // check refuses names that could not stand as a profile in a credentials file,
 // and ids that are none.
 func (a Account) check() error {
-	odd := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("[]=", r) }
 	if a.Name == "" || strings.ContainsFunc(a.Name, odd) {
 		return aws.Errorf("InvalidAccount", "%q cannot name an account: want a word without spaces, brackets and equal signs", a.Name)
 	}
@@ -65,6 +64,11 @@ func (a Account) check() error {
 		return aws.Errorf("InvalidAccount", "%q is not an account id, which has twelve digits", a.ID)
 	}
 	return nil
+}
+
+// odd are characters that cannot be in the name of a profile.
+func odd(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("[]=", r)
 }
 
 // Names of the files in a data directory.

@@ -29,6 +29,7 @@ import (
 	"github.com/sekisho/sekisho/internal/service/events"
 	"github.com/sekisho/sekisho/internal/service/iam"
 	"github.com/sekisho/sekisho/internal/service/kms"
+	"github.com/sekisho/sekisho/internal/service/organizations"
 	"github.com/sekisho/sekisho/internal/service/s3"
 	"github.com/sekisho/sekisho/internal/service/sts"
 	"github.com/sekisho/sekisho/internal/state"
@@ -58,6 +59,8 @@ type Server struct {
 	commit    *codecommit.Service
 	pipelines *codepipeline.Service
 	buckets   *s3.Service
+
+	organizations *organizations.Service
 }
 
 // New builds every part of a server and joins them. It listens when it
@@ -138,7 +141,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}
 	s.db, err = state.Open(ctx, url,
 		job.Schema(), iam.Schema(), kms.Schema(), s3.Schema(), codecommit.Schema(), events.Schema(),
-		codepipeline.Schema(), cloudformation.Schema(), cloudtrail.Schema())
+		codepipeline.Schema(), cloudformation.Schema(), cloudtrail.Schema(), organizations.Schema())
 	if err != nil {
 		return err
 	}
@@ -158,6 +161,8 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.iam = iam.New(s.db, master, iam.Options{DevCredentials: s.config.DevCredentials, Now: now})
 	s.trail = cloudtrail.New(s.db, s.jobs, cloudtrail.Options{Now: now})
 	s.door = checkpoint.New(s.iam, s.trail, checkpoint.Options{Log: s.log, Now: now, BaseURL: s.URL(), Parameters: wire.Redact, Check: api.Check})
+	s.organizations = organizations.New(s.db, s.door, s.jobs, tenants{s}, organizations.Options{Now: now})
+	s.door.Bind(s.organizations)
 	s.events = events.New(s.db, s.door, s.jobs, events.Options{Now: now})
 	s.commit = codecommit.New(s.db, s.git, s.door, s.jobs)
 	s.pipelines = codepipeline.New(s.db, s.door, s.jobs, codepipeline.Options{Log: s.log})
@@ -173,6 +178,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.door.Serve("codepipeline", s.pipelines.Operations())
 	s.door.Serve("cloudformation", cloudformation.New(s.db, s.jobs, s.door, master.For("cloudformation"), cloudformation.Options{Log: s.log, Now: now}).Operations())
 	s.door.Serve("cloudtrail", s.trail.Operations())
+	s.door.Serve("organizations", s.organizations.Operations())
 
 	admin, err := s.admin()
 	if err != nil {

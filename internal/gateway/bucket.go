@@ -52,4 +52,4 @@ func hostBucket(host string) (string, bool) {
 
 // serviceHost are first labels under localhost that are services, never
 // buckets, so that SERVICE.REGION.localhost can be used as an endpoint.
-var serviceHost = regexp.MustCompile(`^(iam|sts|kms|codecommit|git-codecommit|events|codepipeline|cloudformation|cloudtrail)(\.[a-z]{2}(-[a-z]+)+-[0-9])?$`)
+var serviceHost = regexp.MustCompile(`^(iam|sts|kms|codecommit|git-codecommit|events|codepipeline|cloudformation|cloudtrail|organizations)(\.[a-z]{2}(-[a-z]+)+-[0-9])?$`)
