@@ -5,9 +5,7 @@ import (
 	"errors"
 	"time"
 
-	api "github.com/sekisho/sekisho/internal/api/iam"
 	"github.com/sekisho/sekisho/internal/aws"
-	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/seal"
 	"github.com/sekisho/sekisho/internal/state"
 	"github.com/sekisho/sekisho/internal/token"
@@ -185,42 +183,6 @@ func (s *Service) Accounts(ctx context.Context) ([]Account, error) {
 		return nil
 	})
 	return list, err
-}
-
-// listAccountAliases answers truthfully that there are none: no operation of
-// sekisho makes one.
-func (s *Service) listAccountAliases(_ context.Context, _ *call.Call, in *api.ListAccountAliasesInput) (*api.ListAccountAliasesOutput, error) {
-	_, err := pageOf(in.Marker, in.MaxItems)
-	return &api.ListAccountAliasesOutput{AccountAliases: []string{}, IsTruncated: new(false)}, err
-}
-
-// getAccountSummary counts what there is, and names the quotas that hold.
-func (s *Service) getAccountSummary(ctx context.Context, c *call.Call, _ *api.GetAccountSummaryInput) (*api.GetAccountSummaryOutput, error) {
-	sum := map[string]int64{
-		"AccessKeysPerUserQuota": maxKeys, "GroupsPerUserQuota": maxGroups, "PolicySizeQuota": maxManagedPolicy,
-		"VersionsPerPolicyQuota": maxVersions, "AttachedPoliciesPerUserQuota": maxAttached,
-		"AttachedPoliciesPerGroupQuota": maxAttached, "AttachedPoliciesPerRoleQuota": maxAttached,
-		"AssumeRolePolicySizeQuota": maxTrustPolicy, "UserPolicySizeQuota": int64(inlineQuota(user)),
-		"GroupPolicySizeQuota": int64(inlineQuota(group)), "RolePolicySizeQuota": int64(inlineQuota(role)),
-	}
-	err := s.db.View(ctx, func(tx *state.Tx) error {
-		for name, query := range map[string]string{
-			"Users":                    `SELECT COUNT(*) FROM iam_entity WHERE account = $1 AND kind = 'user'`,
-			"Groups":                   `SELECT COUNT(*) FROM iam_entity WHERE account = $1 AND kind = 'group'`,
-			"Roles":                    `SELECT COUNT(*) FROM iam_entity WHERE account = $1 AND kind = 'role'`,
-			"Policies":                 `SELECT COUNT(*) FROM iam_policy WHERE account = $1`,
-			"PolicyVersionsInUse":      `SELECT COUNT(*) FROM iam_policy_version WHERE arn IN (SELECT arn FROM iam_policy WHERE account = $1)`,
-			"AccountAccessKeysPresent": `SELECT COUNT(*) FROM iam_access_key WHERE user_id = $1`,
-		} {
-			n, err := state.Get[int64](ctx, tx, query, c.Account())
-			if err != nil {
-				return err
-			}
-			sum[name] = n
-		}
-		return nil
-	})
-	return &api.GetAccountSummaryOutput{SummaryMap: sum}, err
 }
 
 // Dev accounts: see Options.DevCredentials.

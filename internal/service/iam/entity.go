@@ -66,7 +66,10 @@ func insert(ctx context.Context, tx *state.Tx, e entity) error {
 	if err == nil && n == 0 {
 		return exists("%s with name %s already exists.", title(kind(e.Kind)), e.Name)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return entityQuotas[kind(e.Kind)].check(ctx, tx, e.Account)
 }
 
 // save writes what may change in an entity.

@@ -149,6 +149,17 @@ func TestOtherNode(t *testing.T) {
 		if _, _, err := there.Key(ctx(), p.AccessKeyID, ""); err == nil {
 			t.Error("the other node takes an inactive key")
 		}
+
+		// A session of a role that the first node deletes.
+		r := must(w.root.CreateRole(ctx(), &api.CreateRoleInput{RoleName: "R", AssumeRolePolicyDocument: trust}))(t).Role
+		must(w.root.PutRolePolicy(ctx(), &api.PutRolePolicyInput{RoleName: "R", PolicyName: "p", PolicyDocument: allowAll}))(t)
+		worn := aws.Principal{Kind: aws.Session, Account: one, RoleARN: r.Arn, ID: r.RoleId + ":s", ARN: aws.NewARN("sts", "", one, "assumed-role/R/s")}
+		if !w.may(worn, "s3:GetObject") {
+			t.Fatal("the session may not")
+		}
+		must(w.root.DeleteRolePolicy(ctx(), &api.DeleteRolePolicyInput{RoleName: "R", PolicyName: "p"}))(t)
+		must(w.root.DeleteRole(ctx(), &api.DeleteRoleInput{RoleName: "R"}))(t)
+		w.nobody("a session on the other node", worn)
 	})
 }
 

@@ -135,6 +135,9 @@ func (s *Service) createPolicy(ctx context.Context, c *call.Call, in *api.Create
 		if _, err := tx.Exec(ctx, insertVersion, p.ARN, p.DefaultVersion, in.PolicyDocument, now); err != nil {
 			return err
 		}
+		if err := policyQuota.check(ctx, tx, c.Account()); err != nil {
+			return err
+		}
 		return addTags(ctx, tx, p.ID, in.Tags)
 	})
 	if err != nil {

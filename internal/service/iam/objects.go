@@ -11,7 +11,11 @@ import (
 
 // Kinds of things beside users, groups, roles and policies.
 const (
-	profile kind = "instance-profile"
+	profile           kind = "instance-profile"
+	mfa               kind = "mfa"
+	samlProvider      kind = "saml-provider"
+	oidcProvider      kind = "oidc-provider"
+	serverCertificate kind = "server-certificate"
 )
 
 // object says how things of such a kind are named, found and tagged.
@@ -20,6 +24,8 @@ type object struct {
 	parameter string
 	// tagging is the permission to tag one.
 	tagging string
+	// byARN says that find goes by the ARN, not by the name.
+	byARN bool
 	// find returns the ARN of what a name stands for, and the unique id that
 	// its tags hang on; or NoSuchEntity.
 	find func(ctx context.Context, tx *state.Tx, account, name string) (arn, id string, err error)
@@ -29,9 +35,29 @@ type object struct {
 func objectOf(k kind) (object, bool) {
 	switch k {
 	case profile:
-		return object{"InstanceProfileName", "iam:TagInstanceProfile", func(ctx context.Context, tx *state.Tx, account, name string) (string, string, error) {
+		return object{"InstanceProfileName", "iam:TagInstanceProfile", false, func(ctx context.Context, tx *state.Tx, account, name string) (string, string, error) {
 			p, err := findProfile(ctx, tx, account, name)
 			return p.arn(), p.ID, err
+		}}, true
+	case serverCertificate:
+		return object{"ServerCertificateName", "iam:TagServerCertificate", false, func(ctx context.Context, tx *state.Tx, account, name string) (string, string, error) {
+			p, err := findServerCert(ctx, tx, account, name)
+			return p.arn(), p.ID, err
+		}}, true
+	case mfa:
+		return object{"SerialNumber", "iam:TagMFADevice", true, func(ctx context.Context, tx *state.Tx, account, arn string) (string, string, error) {
+			d, err := findDevice(ctx, tx, account, arn)
+			return d.Serial, d.ID, err
+		}}, true
+	case samlProvider:
+		return object{"SAMLProviderArn", "iam:TagSAMLProvider", true, func(ctx context.Context, tx *state.Tx, account, arn string) (string, string, error) {
+			p, err := findSAML(ctx, tx, account, arn)
+			return p.ARN, p.ID, err
+		}}, true
+	case oidcProvider:
+		return object{"OpenIDConnectProviderArn", "iam:TagOpenIDConnectProvider", true, func(ctx context.Context, tx *state.Tx, account, arn string) (string, string, error) {
+			p, err := findOIDC(ctx, tx, account, arn)
+			return p.ARN, p.ID, err
 		}}, true
 	}
 	return object{}, false
@@ -44,8 +70,12 @@ func (s *Service) objectTarget(ctx context.Context, c *call.Call, sub subject, o
 	if !strings.HasPrefix(sub.name, "arn:") {
 		n.Resource = aws.NewARN("iam", "", c.Account(), string(sub.kind)+orSlash(sub.path)+sub.name)
 	}
+	name := sub.name
+	if o.byARN {
+		name = n.Resource
+	}
 	err := s.db.View(ctx, func(tx *state.Tx) error {
-		arn, id, err := o.find(ctx, tx, c.Account(), sub.name)
+		arn, id, err := o.find(ctx, tx, c.Account(), name)
 		if isNoSuch(err) {
 			return nil
 		}

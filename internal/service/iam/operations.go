@@ -19,7 +19,14 @@ const (
 func (s *Service) Operations() []call.Operation {
 	return slices.Concat(
 		s.coreOperations(),
+		s.accountOperations(),
 		s.profileOperations(),
+		s.loginOperations(),
+		s.mfaOperations(),
+		s.samlOperations(),
+		s.oidcOperations(),
+		s.serverCertificateOperations(),
+		s.signingOperations(),
 	)
 }
 
@@ -155,10 +162,6 @@ func (s *Service) coreOperations() []call.Operation {
 			return subject{kind: role, name: in.RoleName, keys: with(nil, policyKey, in.PolicyArn)}
 		}, s.detachRolePolicy),
 		on(s, "ListAttachedRolePolicies", func(in *api.ListAttachedRolePoliciesInput) subject { return subject{kind: role, name: in.RoleName} }, s.listAttachedRolePolicies),
-
-		// the account
-		across("ListAccountAliases", "", func(*api.ListAccountAliasesInput) string { return "" }, s.listAccountAliases),
-		across("GetAccountSummary", "", func(*api.GetAccountSummaryInput) string { return "" }, s.getAccountSummary),
 	}
 }
 

@@ -109,6 +109,9 @@ func (s *Service) createInstanceProfile(ctx context.Context, c *call.Call, in *a
 		if err != nil {
 			return err
 		}
+		if err := profileQuota.check(ctx, tx, c.Account()); err != nil {
+			return err
+		}
 		if out, err = p.api(ctx, tx); err != nil {
 			return err
 		}
@@ -197,11 +200,7 @@ func (s *Service) deleteInstanceProfile(ctx context.Context, c *call.Call, in *a
 		if p.RoleID != "" {
 			return conflict("Cannot delete entity, must remove roles from instance profile first.")
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM iam_tag WHERE owner_id = $1`, p.ID); err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `DELETE FROM iam_profile WHERE id = $1`, p.ID)
-		return err
+		return deleteAll(ctx, tx, p.ID, `DELETE FROM iam_tag WHERE owner_id = $1`, `DELETE FROM iam_profile WHERE id = $1`)
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/seal"
 	"github.com/sekisho/sekisho/internal/state"
 )
@@ -23,11 +24,25 @@ func Schema() state.Schema { return state.Schema{Name: "iam", Migrations: migrat
 type Service struct {
 	db      *state.DB
 	secrets *seal.Box // of access keys
+	seeds   *seal.Box // of MFA devices
+	private *seal.Box // keys of certificates and SAML providers
 	tokens  *seal.Box // of sessions
 	now     func() time.Time
 	dev     bool
+	uses    Uses
 	cache   cache
 }
+
+// Uses is the record of calls, as far as IAM asks it: CloudTrail keeps it.
+type Uses interface {
+	// KeyUse returns the last use of an access key, and whether there is one.
+	KeyUse(ctx context.Context, keyID string) (call.Use, bool, error)
+}
+
+// unused is the record of a world in which nothing is recorded.
+type unused struct{}
+
+func (unused) KeyUse(context.Context, string) (call.Use, bool, error) { return call.Use{}, false, nil }
 
 // Options are the optional parts of IAM.
 type Options struct {
@@ -35,6 +50,8 @@ type Options struct {
 	Now func() time.Time
 	// DevCredentials lets unknown access keys act as root; see Stranger.
 	DevCredentials bool
+	// Uses tells when something was last used; nil means that nothing was.
+	Uses Uses
 }
 
 // TokenPurpose is the purpose for which the master key seals session tokens.
@@ -45,9 +62,15 @@ func New(db *state.DB, master *seal.Master, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Uses == nil {
+		o.Uses = unused{}
+	}
 	return &Service{
 		db:      db,
 		secrets: master.For("iam/access-key"),
+		seeds:   master.For("iam/mfa"),
+		private: master.For("iam/private-key"),
+		uses:    o.Uses,
 		tokens:  master.For(TokenPurpose),
 		now:     o.Now,
 		dev:     o.DevCredentials,

@@ -126,7 +126,11 @@ func (s *Service) deleteUser(ctx context.Context, c *call.Call, in *api.DeleteUs
 			return err
 		}
 		for _, dependent := range []struct{ query, message string }{
+			{`SELECT 1 FROM iam_login WHERE user_id = $1`, "Cannot delete entity, must delete login profile first."},
 			{`SELECT 1 FROM iam_access_key WHERE user_id = $1 LIMIT 1`, "Cannot delete entity, must delete access keys first."},
+			{`SELECT 1 FROM iam_mfa WHERE user_id = $1 LIMIT 1`, "Cannot delete entity, must delete MFA device first."},
+			{`SELECT 1 FROM iam_signing_certificate WHERE user_id = $1 LIMIT 1`, "Cannot delete entity, must delete signing certificates first."},
+			{`SELECT 1 FROM iam_ssh_key WHERE user_id = $1 LIMIT 1`, "Cannot delete entity, must delete SSH public keys first."},
 			{`SELECT 1 FROM iam_credential WHERE user_id = $1 LIMIT 1`, "Cannot delete entity, must delete service specific credentials first."},
 			{`SELECT 1 FROM iam_member WHERE user_id = $1 LIMIT 1`, "Cannot delete entity, must remove users from group first."},
 		} {
