@@ -217,7 +217,8 @@ func (q *Queue) loop(ctx context.Context, wake <-chan struct{}, start func(*Job)
 				recovered, q.doubt = true, false
 			}
 		}
-		jobs, next, err := q.claim(ctx)
+		room := q.room()
+		jobs, next, err := q.claim(ctx, room)
 		switch {
 		case err != nil:
 			q.complain(ctx, "claim jobs", err)
@@ -229,10 +230,11 @@ func (q *Queue) loop(ctx context.Context, wake <-chan struct{}, start func(*Job)
 		for _, j := range jobs {
 			start(j)
 		}
-		if len(jobs) > 0 && q.running.Load() < int64(q.o.Workers) {
+		full := err == nil && len(jobs) >= room // there may be more
+		if full && q.room() > 0 {
 			continue
 		}
-		q.wait(ctx, wake, next)
+		q.wait(ctx, wake, next, full)
 	}
 }
 
@@ -242,7 +244,9 @@ func (q *Queue) complain(ctx context.Context, what string, err error) {
 	}
 }
 
-func (q *Queue) wait(ctx context.Context, wake <-chan struct{}, next time.Time) {
+// wait waits until there may be something to claim; when the workers are full,
+// for a free one.
+func (q *Queue) wait(ctx context.Context, wake <-chan struct{}, next time.Time, full bool) {
 	if q.db.Shared() && (next.IsZero() || time.Until(next) > lookAgain) {
 		next = time.Now().Add(min(lookAgain, q.o.Lease))
 	}
@@ -252,15 +256,15 @@ func (q *Queue) wait(ctx context.Context, wake <-chan struct{}, next time.Time) 
 		defer t.Stop()
 		timer = t.C
 	}
-	if q.running.Load() >= int64(q.o.Workers) {
-		wake, timer = nil, nil // only a free slot helps
+	if full {
+		wake, timer = nil, nil
 	}
 	for {
 		select {
 		case <-wake:
 		case <-timer:
 		case <-q.free:
-			if wake != nil {
+			if !full {
 				continue // nothing waited for this slot
 			}
 		case <-ctx.Done():
@@ -282,14 +286,22 @@ type row struct {
 	Seq         int64           `db:"seq"`
 }
 
-// claim takes as many due jobs as there are free workers, and tells when the
-// next one is due.
-func (q *Queue) claim(ctx context.Context) (jobs []*Job, next time.Time, err error) {
-	room := int64(q.o.Workers) - q.running.Load()
+// room is how many workers are free.
+func (q *Queue) room() int { return q.o.Workers - int(q.running.Load()) }
+
+// claim takes due jobs for as many workers as there is room for, and tells
+// when the next one is due.
+func (q *Queue) claim(ctx context.Context, room int) (jobs []*Job, next time.Time, err error) {
 	if room <= 0 {
 		return nil, time.Time{}, nil
 	}
-	err = q.db.Update(ctx, func(tx *state.Tx) error {
+	// A claim that a power failure undoes has not happened, unless the process
+	// that made it goes on beside its database.
+	update := q.db.UpdateSoon
+	if q.db.Shared() {
+		update = q.db.Update
+	}
+	err = update(ctx, func(tx *state.Tx) error {
 		jobs, next = nil, time.Time{}
 		now := time.Now()
 		args := append([]any{q.owner, now.Add(q.o.Lease), now, room}, q.kinds...)

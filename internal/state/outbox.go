@@ -145,9 +145,10 @@ func (db *DB) deliverDue(ctx context.Context, fn func(context.Context, *Tx, aws.
 	return true, next, nil
 }
 
-// deliver hands over events in one transaction.
+// deliver hands over events in one transaction. Should the power fail before
+// it is on disk, they are handed over again.
 func (db *DB) deliver(ctx context.Context, batch []outboxRow, fn func(context.Context, *Tx, aws.Event) error) error {
-	return db.Update(ctx, func(tx *Tx) error {
+	return db.UpdateSoon(ctx, func(tx *Tx) error {
 		for _, row := range batch {
 			n, err := tx.Exec(ctx, `DELETE FROM state_outbox WHERE id = $1`, row.ID)
 			if err != nil {

@@ -112,9 +112,9 @@ func (b *bounded) Write(p []byte) (int, error) {
 }
 
 // insertArchive stores a new upload, and drops old ones that nobody will ask
-// about.
+// about. It is on disk with the record of the call.
 func (s *Service) insertArchive(ctx context.Context, a *archive, enqueue bool) error {
-	return s.db.Update(ctx, func(tx *state.Tx) error {
+	return s.db.UpdateSoon(ctx, func(tx *state.Tx) error {
 		_, err := tx.Exec(ctx, `DELETE FROM codecommit_archive WHERE repository = $1 AND updated < $2 AND status <> $3`,
 			a.Repository, state.Millis(a.Updated.Add(-kept)), api.ArchiveInProgress)
 		if err != nil {

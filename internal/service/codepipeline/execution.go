@@ -43,7 +43,8 @@ func (s *Service) startPipelineExecution(ctx context.Context, c *call.Call, in *
 		r.triggerType, r.triggerDetail = "CloudWatchEvent", c.SourceARN
 	}
 	var id string
-	err := s.db.Update(ctx, func(tx *state.Tx) error {
+	// Soon enough: the record of the call waits for the disk, and so for this.
+	err := s.db.UpdateSoon(ctx, func(tx *state.Tx) error {
 		p, err := refOf(c, in.Name).find(ctx, tx)
 		if err != nil {
 			return err

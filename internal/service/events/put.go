@@ -68,7 +68,8 @@ func (s *Service) emit(ctx context.Context, events []aws.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	return s.db.Update(ctx, func(tx *state.Tx) error {
+	// Soon enough: the record of the call waits for the disk, and so for this.
+	return s.db.UpdateSoon(ctx, func(tx *state.Tx) error {
 		for _, e := range events {
 			if err := tx.Emit(ctx, e); err != nil {
 				return err
@@ -180,7 +181,8 @@ func (s *Service) forwardEvent(ctx context.Context, c *call.Call, in *api.Forwar
 		ID: in.EventId, Account: in.Account, Region: in.Region, Source: in.Source, DetailType: in.DetailType, Time: *in.Time,
 		Resources: in.Resources, Detail: json.RawMessage(in.Detail), Bus: ref.arn(), Hops: 1, Trace: c.Trace,
 	}
-	return &api.ForwardEventOutput{EventId: in.EventId}, s.db.Update(ctx, func(tx *state.Tx) error {
+	// Soon enough: the record of the call waits for the disk, and so for this.
+	return &api.ForwardEventOutput{EventId: in.EventId}, s.db.UpdateSoon(ctx, func(tx *state.Tx) error {
 		if _, err := findBus(ctx, tx, ref); err != nil {
 			return err
 		}
