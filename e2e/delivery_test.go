@@ -373,6 +373,15 @@ func testDelivery(t *testing.T, w *world) {
 		}
 	}
 
+	// The request id of any call of it leads to the same story.
+	for _, s := range w.story(*e.PipelineExecutionId).Steps {
+		if s.Did == "codepipeline:StartPipelineExecution" || s.Did == "kms:Decrypt" || s.Did == "sts:AssumeRole" {
+			if again := w.explain(s.RequestID); !strings.Contains(again, "shop-pipeline s3:PutObject allowed") {
+				t.Errorf("request %s of %s leads to\n%s", s.RequestID, s.Did, again)
+			}
+		}
+	}
+
 	// A push to another branch starts nothing.
 	known = w.known("pipeline")
 	w.git("push", "-q", "origin", "main:refs/heads/other")
@@ -396,11 +405,12 @@ func (w *world) explain(execution string) string {
 // story is what `sekisho explain --json` prints, as far as tests look at it.
 type story struct {
 	Steps []struct {
-		Who     struct{ Name, Account string }
-		Did     string
-		Outcome string
-		Error   string
-		Asked   []struct {
+		Who       struct{ Name, Account string }
+		RequestID string
+		Did       string
+		Outcome   string
+		Error     string
+		Asked     []struct {
 			Action, Resource, Outcome string
 			Fixes                     []fix
 		}
