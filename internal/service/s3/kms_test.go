@@ -269,13 +269,25 @@ func (w *world) multipart(sse, algorithm, kind string) {
 		if text == "" {
 			text = "left out"
 		}
-		out := must[*api.UploadPartOutput](t)(a.UploadPart(ctx, &api.UploadPartInput{Bucket: "mine", Key: "m", UploadId: up.UploadId, PartNumber: &n, Body: strings.NewReader(text)}))
+		in := &api.UploadPartInput{Bucket: "mine", Key: "m", UploadId: up.UploadId, PartNumber: &n, Body: strings.NewReader(text)}
+		switch {
+		case algorithm == "SHA256":
+			in.ChecksumSHA256 = sumOf(sumSHA256, []byte(text))
+		case kind == "" && n != 5: // without an algorithm too, as SDKs do by themselves
+			in.ChecksumCRC32 = sumOf(sumCRC32, []byte(text))
+		case algorithm == "CRC32":
+			in.ChecksumCRC32 = sumOf(sumCRC32, []byte(text))
+		}
+		out := must[*api.UploadPartOutput](t)(a.UploadPart(ctx, in))
+		if in.ChecksumCRC32 != out.ChecksumCRC32 || in.ChecksumSHA256 != out.ChecksumSHA256 || (out.ChecksumCRC64NVME == "") != (algorithm != "" || n != 5) {
+			t.Errorf("part %d: %+v", n, out)
+		}
 		if (sse == "AES256") != (out.ETag == `"`+md5Hex(text)+`"`) {
 			t.Errorf("part %d has ETag %s", n, out.ETag)
 		}
 		if _, used := texts[n]; used {
 			done = slices.DeleteFunc(done, func(p api.CompletedPart) bool { return *p.PartNumber == n })
-			done = append(done, api.CompletedPart{PartNumber: &n, ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32, ChecksumCRC32C: out.ChecksumCRC32C, ChecksumSHA256: out.ChecksumSHA256})
+			done = append(done, api.CompletedPart{PartNumber: &n, ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32, ChecksumCRC32C: out.ChecksumCRC32C, ChecksumCRC64NVME: out.ChecksumCRC64NVME, ChecksumSHA256: out.ChecksumSHA256})
 		}
 	}
 	slices.SortFunc(done, func(a, b api.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
@@ -365,14 +377,15 @@ func TestMultipartRefusals(t *testing.T) {
 		wantCode(t, second(part("none", 1, "x")), "NoSuchUpload")
 		wantCode(t, second(part("none", 0, "x")), "InvalidArgument") // what is wrong in itself comes first
 		wantCode(t, second(a.UploadPartCopy(ctx, &api.UploadPartCopyInput{Bucket: "mine", Key: "m", UploadId: "none", PartNumber: new(int64(10001)), CopySource: "mine/k"})), "InvalidArgument")
-		_, err := a.UploadPart(ctx, &api.UploadPartInput{Bucket: "mine", Key: "m", UploadId: id, PartNumber: new(int64(1)), ChecksumSHA1: sumOf(sumSHA1, nil)})
-		if e := wantCode(t, err, "InvalidRequest"); e.Message != "Checksum Type mismatch occurred, expected checksum Type: null, actual checksum Type: sha1" {
-			t.Error(e.Message)
-		}
+		_, err := a.UploadPart(ctx, &api.UploadPartInput{Bucket: "mine", Key: "m", UploadId: id, PartNumber: new(int64(1)), ChecksumSHA1: sumOf(sumSHA1, []byte("x"))})
+		wantCode(t, err, "BadDigest")
 		_, err = a.UploadPart(ctx, &api.UploadPartInput{Bucket: "mine", Key: "m", UploadId: id})
 		wantCode(t, err, "InvalidArgument")
 		one := must[*api.UploadPartOutput](t)(part(id, 1, "short"))
 		two := must[*api.UploadPartOutput](t)(part(id, 2, "also short"))
+		three := must[*api.UploadPartOutput](t)(a.UploadPart(ctx, &api.UploadPartInput{
+			Bucket: "mine", Key: "m", UploadId: id, PartNumber: new(int64(3)), Body: strings.NewReader("x"), ChecksumCRC32: sumOf(sumCRC32, []byte("x")),
+		}))
 		p := func(n int64, etag string) api.CompletedPart { return api.CompletedPart{PartNumber: &n, ETag: etag} }
 		complete := func(in api.CompleteMultipartUploadInput, parts ...api.CompletedPart) error {
 			in.Bucket, in.Key, in.UploadId = "mine", "m", id
@@ -386,6 +399,8 @@ func TestMultipartRefusals(t *testing.T) {
 		wantCode(t, complete(api.CompleteMultipartUploadInput{}, p(1, one.ETag), p(1, one.ETag)), "InvalidPartOrder")
 		wantCode(t, complete(api.CompleteMultipartUploadInput{}, p(1, two.ETag)), "InvalidPart")
 		wantCode(t, complete(api.CompleteMultipartUploadInput{}, p(3, one.ETag)), "InvalidPart")
+		wantCode(t, complete(api.CompleteMultipartUploadInput{}, api.CompletedPart{PartNumber: new(int64(3)), ETag: three.ETag, ChecksumCRC32: sumOf(sumCRC32, nil)}), "InvalidPart")
+		wantCode(t, complete(api.CompleteMultipartUploadInput{}, api.CompletedPart{PartNumber: new(int64(3)), ETag: three.ETag, ChecksumSHA1: sumOf(sumSHA1, []byte("x"))}), "InvalidPart")
 		wantCode(t, complete(api.CompleteMultipartUploadInput{ChecksumXXHASH3: "AAAA"}, p(1, one.ETag)), "NotImplemented")
 		wantCode(t, complete(api.CompleteMultipartUploadInput{}, api.CompletedPart{PartNumber: new(int64(1)), ETag: one.ETag, ChecksumXXHASH64: "AAAA"}), "NotImplemented")
 		e := wantCode(t, complete(api.CompleteMultipartUploadInput{}, p(1, one.ETag), p(2, two.ETag)), "EntityTooSmall")
@@ -407,7 +422,16 @@ func TestMultipartRefusals(t *testing.T) {
 		wantCode(t, second(part(id, 2, "x")), "NoSuchUpload")
 
 		id = must[string](t)(begin(api.CreateMultipartUploadInput{ChecksumAlgorithm: "SHA256"}))
-		one = must[*api.UploadPartOutput](t)(part(id, 1, "x"))
+		if e := wantCode(t, second(part(id, 1, "x")), "InvalidRequest"); e.Message != "Checksum Type mismatch occurred, expected checksum Type: sha256, actual checksum Type: null" {
+			t.Error(e.Message)
+		}
+		_, err = a.UploadPart(ctx, &api.UploadPartInput{Bucket: "mine", Key: "m", UploadId: id, PartNumber: new(int64(1)), ChecksumSHA1: sumOf(sumSHA1, nil)})
+		if e := wantCode(t, err, "InvalidRequest"); e.Message != "Checksum Type mismatch occurred, expected checksum Type: sha256, actual checksum Type: sha1" {
+			t.Error(e.Message)
+		}
+		one = must[*api.UploadPartOutput](t)(a.UploadPart(ctx, &api.UploadPartInput{
+			Bucket: "mine", Key: "m", UploadId: id, PartNumber: new(int64(1)), Body: strings.NewReader("x"), ChecksumSHA256: sumOf(sumSHA256, []byte("x")),
+		}))
 		wantCode(t, complete(api.CompleteMultipartUploadInput{}, p(1, one.ETag)), "InvalidRequest")
 		wantCode(t, complete(api.CompleteMultipartUploadInput{}, api.CompletedPart{PartNumber: new(int64(1)), ETag: one.ETag, ChecksumSHA256: sumOf(sumSHA256, nil)}), "InvalidPart")
 		must[*api.AbortMultipartUploadOutput](t)(a.AbortMultipartUpload(ctx, &api.AbortMultipartUploadInput{Bucket: "mine", Key: "m", UploadId: id}))

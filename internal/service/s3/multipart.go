@@ -50,6 +50,7 @@ type part struct {
 	Size     int64     `db:"size"`
 	ETag     string    `db:"etag"`
 	Checksum string    `db:"checksum"`
+	Claimed  string    `db:"claimed"` // a checksum of another algorithm that the request gave, as "ALGORITHM value"
 	Modified time.Time `db:"modified"`
 }
 
@@ -69,7 +70,7 @@ func findUpload(ctx context.Context, tx *state.Tx, bucket, key, id string) (*upl
 }
 
 func findParts(ctx context.Context, tx *state.Tx, upload string) ([]part, error) {
-	return state.List[part](ctx, tx, `SELECT number, blob, size, etag, checksum, modified FROM s3_part WHERE upload = $1 ORDER BY number`, upload)
+	return state.List[part](ctx, tx, `SELECT number, blob, size, etag, checksum, claimed, modified FROM s3_part WHERE upload = $1 ORDER BY number`, upload)
 }
 
 // dropUpload forgets an upload and lets go of its parts.
@@ -248,9 +249,17 @@ func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPa
 	if err != nil {
 		return nil, err
 	}
+	if err := u.accepts(cl); err != nil {
+		return nil, err
+	}
 	p, err := s.putPart(ctx, c, b, u, *in.PartNumber, in.Body, cl)
 	if err != nil {
 		return nil, err
+	}
+	a, sum := u.stored(), p.Checksum
+	if p.Claimed != "" {
+		a = cl.algorithm
+		_, sum, _ = strings.Cut(p.Claimed, " ")
 	}
 	out := &api.UploadPartOutput{
 		ETag: quoted(p.ETag), ServerSideEncryption: u.SSE, SSEKMSKeyId: u.KMSKey, BucketKeyEnabled: onlyTrue(u.BucketKey),
@@ -258,8 +267,8 @@ func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPa
 	slot := [algorithmCount]*string{
 		sumCRC32: &out.ChecksumCRC32, sumCRC32C: &out.ChecksumCRC32C, sumCRC64NVME: &out.ChecksumCRC64NVME,
 		sumSHA1: &out.ChecksumSHA1, sumSHA256: &out.ChecksumSHA256, sumSHA512: &out.ChecksumSHA512, sumMD5: &out.ChecksumMD5,
-	}[u.stored()]
-	*slot = p.Checksum
+	}[a]
+	*slot = sum
 	return out, nil
 }
 
@@ -277,9 +286,6 @@ func checkPartNumber(number *int64) error {
 // putPart stores one part of an upload; it replaces the part that had the
 // number.
 func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *upload, number int64, body io.Reader, cl claims) (*part, error) {
-	if err := u.accepts(cl); err != nil {
-		return nil, err
-	}
 	dataKey, err := s.dataKey(ctx, c, b, u.Key, u.ID, &u.envelope)
 	if err != nil {
 		return nil, err
@@ -294,6 +300,9 @@ func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *uploa
 		return nil, err
 	}
 	p.Size, p.ETag, p.Checksum = in.size, in.etag(u.SSE), in.sum(u.stored())
+	if cl.algorithm != noAlgorithm && cl.algorithm != u.stored() {
+		p.Claimed = cl.algorithm.String() + " " + in.sum(cl.algorithm)
+	}
 	err = s.change(ctx, b, func(tx *state.Tx, _ *bucket) error { return p.record(ctx, tx, u, c.Time) })
 	if err != nil {
 		s.discard(ctx, p.Blob)
@@ -302,17 +311,23 @@ func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *uploa
 	return p, nil
 }
 
-// accepts refuses parts with another checksum than the upload's.
+// accepts refuses parts with another checksum than the upload's, and those
+// without one where the object's is made of theirs. An upload that asked for
+// none takes any: SDKs send CRC32 with every part, also of such an upload.
+// That AWS takes it is concluded from them; its documentation says nothing.
 func (u *upload) accepts(cl claims) error {
-	if cl.algorithm == noAlgorithm || cl.algorithm.String() == u.ChecksumAlgorithm {
+	switch {
+	case u.ChecksumAlgorithm == "" || cl.algorithm.String() == u.ChecksumAlgorithm || cl.any:
+		return nil
+	case cl.algorithm == noAlgorithm && u.ChecksumType == fullObject:
 		return nil
 	}
-	expected := "null"
-	if u.ChecksumAlgorithm != "" {
-		expected = strings.ToLower(u.ChecksumAlgorithm)
+	actual := "null"
+	if cl.algorithm != noAlgorithm {
+		actual = strings.ToLower(cl.algorithm.String())
 	}
 	return errInvalidRequest("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
-		expected, strings.ToLower(cl.algorithm.String()))
+		strings.ToLower(u.ChecksumAlgorithm), actual)
 }
 
 func (p *part) record(ctx context.Context, tx *state.Tx, u *upload, at time.Time) error {
@@ -331,10 +346,10 @@ func (p *part) record(ctx context.Context, tx *state.Tx, u *upload, at time.Time
 	if err := keepBlob(ctx, tx, p.Blob); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO s3_part (upload, number, blob, size, etag, checksum, modified) VALUES ($1, $2, $3, $4, $5, $6, $7)
+	_, err = tx.Exec(ctx, `INSERT INTO s3_part (upload, number, blob, size, etag, checksum, claimed, modified) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (upload, number) DO UPDATE SET blob = excluded.blob, size = excluded.size, etag = excluded.etag,
-			checksum = excluded.checksum, modified = excluded.modified`,
-		u.ID, p.Number, p.Blob, p.Size, p.ETag, p.Checksum, p.Modified)
+			checksum = excluded.checksum, claimed = excluded.claimed, modified = excluded.modified`,
+		u.ID, p.Number, p.Blob, p.Size, p.ETag, p.Checksum, p.Claimed, p.Modified)
 	return err
 }
 
@@ -367,7 +382,15 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in 
 	}
 	b, u, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId)
 	if e, gone := errors.AsType[*aws.Error](err); gone && e.Code == "NoSuchUpload" && b != nil {
-		return s.completedAgain(ctx, c, b, in, e)
+		var o *object
+		err := s.db.View(ctx, func(tx *state.Tx) (err error) {
+			o, err = madeOf(ctx, tx, b.Name, in.Key, in.UploadId, e)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return completed(c, b, o), nil
 	}
 	if err != nil {
 		return nil, err
@@ -388,8 +411,13 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in 
 	}
 	cond := conditions{match: in.IfMatch, absent: in.IfNoneMatch}
 	version, etag := aws.RandomText(32, aws.Alnum), randomETag()
+	var there *object // made by a request beside this one
 	err = s.change(ctx, b, func(tx *state.Tx, now *bucket) error {
+		there = nil
 		if _, err := findUpload(ctx, tx, b.Name, u.Key, u.ID); err != nil {
+			if gone, ok := errors.AsType[*aws.Error](err); ok {
+				there, err = madeOf(ctx, tx, b.Name, u.Key, u.ID, gone)
+			}
 			return err
 		}
 		parts, unused, err := s.chooseParts(ctx, tx, u, in)
@@ -412,13 +440,10 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in 
 		}
 		return replaceNewest(ctx, tx, now, o, version, cond, c.Time)
 	})
-	if e, gone := errors.AsType[*aws.Error](err); gone && e.Code == "NoSuchUpload" {
-		return s.completedAgain(ctx, c, b, in, e) // by a request beside this one
-	}
 	if err != nil {
 		return nil, err
 	}
-	return completed(c, b, o), nil
+	return completed(c, b, cmp.Or(there, o)), nil
 }
 
 // mayDecrypt reports whether the caller may use the upload's KMS key for
@@ -519,10 +544,10 @@ func (u *upload) checkPart(p *part, asked *api.CompletedPart) error {
 			strings.ToLower(u.ChecksumAlgorithm), p.Number)
 	case a == noAlgorithm:
 		return nil
-	case a != u.stored() || value != p.Checksum:
-		return errInvalidPart(u.ID, p.Number, asked.ETag)
+	case a == u.stored() && value == p.Checksum, a.String()+" "+value == p.Claimed:
+		return nil
 	}
-	return nil
+	return errInvalidPart(u.ID, p.Number, asked.ETag)
 }
 
 // assemble fills in what follows from the parts, and compares it with what
@@ -591,24 +616,18 @@ func completed(c *call.Call, b *bucket, o *object) *api.CompleteMultipartUploadO
 	return out
 }
 
-// completedAgain answers for an upload that became an object already.
-func (s *Service) completedAgain(ctx context.Context, c *call.Call, b *bucket, in *api.CompleteMultipartUploadInput, gone *aws.Error) (*api.CompleteMultipartUploadOutput, error) {
-	if !storable(in.UploadId) || !storable(in.Key) {
+// madeOf finds the object that an upload became; gone is the answer where it
+// became none.
+func madeOf(ctx context.Context, tx *state.Tx, bucket, key, upload string, gone *aws.Error) (*object, error) {
+	if !storable(upload) || !storable(key) {
 		return nil, gone
 	}
-	var o object
-	err := s.db.View(ctx, func(tx *state.Tx) (err error) {
-		o, err = state.Get[object](ctx, tx, `SELECT `+objectColumns+` FROM s3_object
-			WHERE body = $1 AND parts > 0 AND bucket = $2 AND key = $3`, in.UploadId, b.Name, in.Key)
-		return err
-	})
+	o, err := state.Get[object](ctx, tx, `SELECT `+objectColumns+` FROM s3_object
+		WHERE body = $1 AND parts > 0 AND bucket = $2 AND key = $3`, upload, bucket, key)
 	if errors.Is(err, state.ErrNotFound) {
 		return nil, gone
 	}
-	if err != nil {
-		return nil, err
-	}
-	return completed(c, b, &o), nil
+	return &o, err
 }
 
 func (s *Service) abortMultipartUploadNeeds(ctx context.Context, c *call.Call, in *api.AbortMultipartUploadInput) ([]call.Need, error) {
