@@ -1,6 +1,8 @@
 package cloudformation
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -8,6 +10,8 @@ import (
 	"time"
 
 	api "github.com/sekisho/sekisho/internal/api/cloudformation"
+	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/state"
 )
 
 // paused stops the world's steps once, at one of them, until proceed is
@@ -339,5 +343,48 @@ func TestOwnConditionKeys(t *testing.T) {
 				{"Effect":"Deny","Action":"cloudformation:*","Resource":"*","Condition":{"Null":{"cloudformation:%s":"false"}}}]}`, tt.key))
 			wantError(t, tt.do(), "AccessDenied", "explicit deny")
 		}
+	})
+}
+
+// Stacks and resources tell the default bus of each of their states.
+func TestStatusEvents(t *testing.T) {
+	each(t, func(w *world) {
+		id := w.create("one", two, func(in *api.CreateStackInput) { in.ClientRequestToken = "tok" })
+		var rows []string
+		err := w.DB.View(t.Context(), func(tx *state.Tx) (err error) {
+			rows, err = state.List[string](t.Context(), tx, `SELECT event FROM state_outbox ORDER BY seq`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, row := range rows {
+			var e aws.Event
+			var detail struct {
+				Stack    string `json:"stack-id"`
+				Logical  string `json:"logical-resource-id"`
+				Physical string `json:"physical-resource-id"`
+				Type     string `json:"resource-type"`
+				Token    string `json:"client-request-token"`
+				Status   struct {
+					Status string `json:"status"`
+				} `json:"status-details"`
+			}
+			if err := errors.Join(json.Unmarshal([]byte(row), &e), json.Unmarshal(e.Detail, &detail)); err != nil {
+				t.Fatal(err)
+			}
+			if e.Source != "aws.cloudformation" || detail.Stack != id || detail.Token != "tok" {
+				t.Errorf("%s", row)
+			}
+			got = append(got, strings.TrimSpace(strings.Join([]string{e.DetailType, detail.Status.Status, detail.Logical, detail.Physical, detail.Type}, " ")))
+		}
+		const stackChange, change = "CloudFormation Stack Status Change ", "CloudFormation Resource Status Change "
+		wantLines(t, got, []string{
+			stackChange + "CREATE_IN_PROGRESS",
+			change + "CREATE_IN_PROGRESS A  Test::Thing", change + "CREATE_IN_PROGRESS A a Test::Thing", change + "CREATE_COMPLETE A a Test::Thing",
+			change + "CREATE_IN_PROGRESS B  Test::Thing", change + "CREATE_IN_PROGRESS B b Test::Thing", change + "CREATE_COMPLETE B b Test::Thing",
+			stackChange + "CREATE_COMPLETE",
+		})
 	})
 }

@@ -839,6 +839,14 @@ func TestPermissions(t *testing.T) {
 				_, err := c.DeleteStack(ctx, &api.DeleteStackInput{StackName: "one", RoleARN: role})
 				return err
 			},
+			"continue": func() error {
+				_, err := c.ContinueUpdateRollback(ctx, &api.ContinueUpdateRollbackInput{StackName: "one", RoleARN: role})
+				return err
+			},
+			"roll back": func() error {
+				_, err := c.RollbackStack(ctx, &api.RollbackStackInput{StackName: "one", RoleARN: role})
+				return err
+			},
 			"change set": func() error {
 				_, err := c.CreateChangeSet(ctx, &api.CreateChangeSetInput{StackName: "one", ChangeSetName: "c", TemplateBody: two, RoleARN: role})
 				return err

@@ -38,7 +38,10 @@ func (r *run) event(ctx context.Context, tx *state.Tx, row *resource, properties
 	if properties != nil {
 		e.Properties = r.masked(properties)
 	}
-	return r.s.emit(ctx, tx, e)
+	if err := r.s.emit(ctx, tx, e); err != nil {
+		return err
+	}
+	return r.s.announceResource(ctx, tx, r.st, e)
 }
 
 // masked is a resource's properties as events show them: parameters with

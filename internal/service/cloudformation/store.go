@@ -350,6 +350,30 @@ func (s *Service) announce(ctx context.Context, tx *state.Tx, st *stack, at time
 		Account: st.Account, Region: st.Region, Source: "aws.cloudformation",
 		DetailType: "CloudFormation Stack Status Change", Time: at, Resources: []string{st.ID}, Detail: detail,
 	}
+	return st.tell(ctx, tx, e)
+}
+
+// announceResource puts the event of a resource's status on the default bus.
+func (s *Service) announceResource(ctx context.Context, tx *state.Tx, st *stack, of event) error {
+	detail, err := json.Marshal(map[string]any{
+		"stack-id":             st.ID,
+		"logical-resource-id":  of.Logical,
+		"physical-resource-id": of.Physical,
+		"resource-type":        of.Type,
+		"status-details":       map[string]string{"status": of.Status, "status-reason": of.Reason},
+		"client-request-token": of.Token,
+	})
+	if err != nil {
+		return err
+	}
+	return st.tell(ctx, tx, aws.Event{
+		Account: st.Account, Region: st.Region, Source: "aws.cloudformation",
+		DetailType: "CloudFormation Resource Status Change", Time: of.At, Resources: []string{st.ID}, Detail: detail,
+	})
+}
+
+// tell emits an event as part of the trace of the stack's operation.
+func (st *stack) tell(ctx context.Context, tx *state.Tx, e aws.Event) error {
 	if st.Op != nil {
 		e.Trace = st.Op.Session.Trace
 	}

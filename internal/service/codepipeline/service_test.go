@@ -407,6 +407,12 @@ func TestPermissionsOfCallers(t *testing.T) {
 		wantError(t, err, "AccessDeniedException", "iam:PassRole on resource: "+serviceRole)
 		_, err = c.CreatePipeline(t.Context(), &api.CreatePipelineInput{Pipeline: demo()})
 		wantError(t, err, "AccessDeniedException", "iam:PassRole on resource: "+serviceRole)
+
+		// Tags at creation are a permission of their own.
+		f.Forget(bob)
+		f.Grant(bob, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["codepipeline:CreatePipeline","iam:PassRole"],"Resource":"*"}]}`)
+		_, err = c.CreatePipeline(t.Context(), &api.CreatePipelineInput{Pipeline: demo(), Tags: []api.Tag{{Key: "a", Value: "b"}}})
+		wantError(t, err, "AccessDeniedException", "codepipeline:TagResource on resource: "+arn)
 	})
 }
 
