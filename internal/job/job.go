@@ -76,7 +76,10 @@ type again struct{ at time.Time }
 func (a again) Error() string { return "again at " + a.at.Format(time.RFC3339Nano) }
 
 // Again has the job run again at a time, and that not as another attempt.
-func Again(at time.Time) error { return again{at} }
+func Again(at time.Time) error { return again{notBefore(at)} }
+
+// notBefore is a time of which the milliseconds that are stored are not before t.
+func notBefore(t time.Time) time.Time { return t.Add(time.Millisecond - 1) }
 
 const defaultAttempts = 10
 
@@ -109,6 +112,8 @@ func Enqueue(ctx context.Context, tx *state.Tx, n New) error {
 	now := time.Now()
 	if n.RunAt.IsZero() {
 		n.RunAt = now
+	} else {
+		n.RunAt = notBefore(n.RunAt)
 	}
 	const insert = `
 		INSERT INTO job_job (id, kind, key, payload, state, run_at, seq, attempt, max_attempts, claims, lost, owner, lease, created, error)
