@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // finish is how long git may take to check and store a push after its last
@@ -311,13 +313,18 @@ func (r *Repository) syncRefs(changed []Command) error {
 			}
 		}
 	}
+	// Side by side: the file system makes them last in one go.
+	var g errgroup.Group
 	for _, d := range dirs {
-		// A directory that deletion has emptied is gone.
-		if err := syncDir(d); err != nil && !isNotExist(err) {
+		g.Go(func() error {
+			err := syncDir(d)
+			if isNotExist(err) {
+				return nil // a directory that deletion has emptied
+			}
 			return err
-		}
+		})
 	}
-	return nil
+	return g.Wait()
 }
 
 // drain reads a pack nobody wants: clients send all of it before they read
