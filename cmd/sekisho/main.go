@@ -20,6 +20,6 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	if err := cli.Command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "sekisho:", err)
-		os.Exit(1)
+		os.Exit(cli.Status(err))
 	}
 }

@@ -27,6 +27,7 @@ var rules = []struct{ pkg, may string }{
 	{"internal/seal", ""},
 	{"internal/token", "internal/seal"},
 	{"internal/qr", ""},
+	{"internal/policyeval", "internal/policy"},
 	// 2: bytes, state and wire
 	{"internal/state", ""},
 	{"internal/job", "internal/state"},

@@ -3,6 +3,8 @@
 package cli
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/sekisho/sekisho"
@@ -21,8 +23,24 @@ Begin with: sekisho demo`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), demoCommand(), accountCommand(), envCommand(), initCommand(), explainCommand())
+	root.AddCommand(serveCommand(), demoCommand(), accountCommand(), envCommand(), initCommand(), explainCommand(), policyCommand())
 	return root
+}
+
+// statusError is an error with a status of its own for the process.
+type statusError struct {
+	error
+	status int
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
+// Status is the status with which the process ends after an error.
+func Status(err error) int {
+	if e, ok := errors.AsType[statusError](err); ok {
+		return e.status
+	}
+	return 1
 }
 
 // dataFlag adds --data, the directory a server keeps everything in.

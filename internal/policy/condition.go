@@ -141,11 +141,10 @@ func ordered(f family, name string) (operator, bool) {
 	return op, true
 }
 
-// parseOperator reads an operator with its qualifiers, such as
-// ForAnyValue:StringLikeIfExists, into a condition without key and values.
+// parseOperator reads an operator with its qualifiers in lower case, such as
+// foranyvalue:stringlikeifexists, into a condition without key and values.
 func parseOperator(name string) (condition, bool) {
 	var c condition
-	name = lower(name)
 	if rest, ok := strings.CutPrefix(name, "forallvalues:"); ok {
 		c.set, name = forAll, rest
 	} else if rest, ok := strings.CutPrefix(name, "foranyvalue:"); ok {

@@ -48,10 +48,10 @@ func (n *node) get(name string) *node {
 // list returns the items of an array, and any other value as its only item:
 // the policy language lets the two stand for each other.
 func (n *node) list() []*node {
-	if n.shape == shapeArray {
-		return n.items
+	if n.shape != shapeArray && n.items == nil {
+		n.items = []*node{n}
 	}
-	return []*node{n}
+	return n.items
 }
 
 const (
@@ -192,6 +192,9 @@ func (n *node) has(name string) bool {
 }
 
 func (n *node) add(m member) {
+	if n.members == nil {
+		n.members = make([]member, 0, 6)
+	}
 	n.members = append(n.members, m)
 	if len(n.members) == many {
 		n.names = map[string]bool{}

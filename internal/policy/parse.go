@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -72,13 +71,15 @@ func Parse(text string, kind Kind) (*Document, error) {
 }
 
 type parser struct {
-	text string
-	kind Kind
-	doc  *Document
-	sids []string
-	sets map[string]*actionSet // by their text
+	text  string
+	kind  Kind
+	doc   *Document
+	names map[string]bool       // that may stand once
+	sets  map[string]*actionSet // by their text
 	// templates are the resources with variables, by their text.
 	templates map[string]pattern
+	keys      map[string]*key   // by their spelling
+	lowered   map[string]string // operators
 	err       *Error
 	found     phase // of err
 }
@@ -224,21 +225,22 @@ func (p *parser) element(s *statement, m member) {
 	}
 }
 
-var alphanumeric = regexp.MustCompile(`^[0-9A-Za-z]*$`)
-
 func (p *parser) sid(s *statement, n *node) {
 	if n.shape != shapeString {
 		p.syntax(n)
 		return
 	}
-	if !p.attached() && !alphanumeric.MatchString(n.text) {
+	if !p.attached() && strings.ContainsFunc(n.text, notAlphanumeric) {
 		p.fault(phaseSid, n.start, sidAlphabet, "")
 	}
-	if n.text != "" && slices.Contains(p.sids, n.text) {
+	if n.text != "" && p.seen("sid "+n.text) {
 		p.fault(phaseSid, n.start, duplicateSid, duplicateSid)
 	}
-	p.sids = append(p.sids, n.text)
 	s.sid = n.text
+}
+
+func notAlphanumeric(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
 // effect reads Allow or Deny. In another case they pass IAM's first pass.
@@ -303,9 +305,21 @@ func (p *parser) note(e principal) {
 	default:
 		return
 	}
-	if !slices.Contains(p.doc.principals, arn) {
+	if !p.seen("principal " + arn) {
 		p.doc.principals = append(p.doc.principals, arn)
 	}
+}
+
+// seen reports whether it has been asked about a name before.
+func (p *parser) seen(name string) bool {
+	if p.names[name] {
+		return true
+	}
+	if p.names == nil {
+		p.names = map[string]bool{}
+	}
+	p.names[name] = true
+	return false
 }
 
 func (p *parser) invalidPrincipal(at int, class, text string) {
@@ -328,7 +342,16 @@ func InvalidPrincipal(kind Kind, class, text string) string {
 	return "Invalid principal in policy"
 }
 
-var vendor = regexp.MustCompile(`^[a-zA-Z0-9.-]+$`)
+// isVendor reports whether a text can be the name of a service.
+func isVendor(s string) bool {
+	for i := range len(s) {
+		c := lowerByte(s[i])
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // trustActions are all that a trust policy is about.
 var trustActions = [...]string{
@@ -380,7 +403,7 @@ func (p *parser) checkAction(v *node) {
 		p.fault(phaseActionForm, v.start, noVendor, invalid)
 	case strings.Contains(strings.ReplaceAll(name, "${", ""), ":"):
 		p.fault(phaseActionForm, v.start, colons, invalid)
-	case !vendor.MatchString(service):
+	case !isVendor(service):
 		p.fault(phaseActionForm, v.start, "Vendor "+service+" is not valid", invalid)
 	case strings.Contains(name, "${"): // no place for variables
 		p.fault(phaseLegacy, v.start, legacyParsing, invalid)
@@ -429,7 +452,8 @@ func resourceFault(text string) (phase, string) {
 	if text == "*" {
 		return 0, ""
 	}
-	parts := strings.SplitN(text, ":", 6)
+	var all [6]string
+	parts := components(text, all[:0])
 	if len(parts) < 2 {
 		return phaseResourceForm, `Resource ` + text + ` must be in ARN format or "*".`
 	}
@@ -442,10 +466,22 @@ func resourceFault(text string) (phase, string) {
 	if parts[2] == "" || len(parts) < 6 && strings.Contains(text, "::") {
 		return phaseLegacy, legacyParsing
 	}
-	if !vendor.MatchString(parts[2]) {
+	if !isVendor(parts[2]) {
 		return phaseResourceForm, "Resource vendor must be fully qualified and cannot contain regexes."
 	}
 	return phaseResourceForm, componentFault(text, parts)
+}
+
+// components takes a text apart at its first five colons.
+func components(text string, parts []string) []string {
+	for len(parts) < 5 {
+		head, rest, ok := strings.Cut(text, ":")
+		if !ok {
+			break
+		}
+		parts, text = append(parts, head), rest
+	}
+	return append(parts, text)
 }
 
 // padARN writes the components of an ARN as IAM repeats them, "*" for those
@@ -497,30 +533,57 @@ func (p *parser) conditions(n *node) []condition {
 		p.syntax(n)
 		return nil
 	}
-	var out []condition
-	var seen []string
+	out := make([]condition, 0, len(n.members))
+	seen := make([]string, 0, 8)
 	for _, m := range n.members {
 		if m.value.shape != shapeObject {
 			p.syntax(m.value)
 			continue
 		}
-		proto, ok := parseOperator(m.name)
-		if len(m.value.members) > 0 && !ok || slices.Contains(seen, lower(m.name)) {
+		name := p.lower(m.name)
+		proto, ok := parseOperator(name)
+		if len(m.value.members) > 0 && !ok || slices.Contains(seen, name) {
 			p.fault(phaseSyntax, m.at, syntaxErrors, "Invalid Condition type : "+m.name)
 			continue
 		}
-		seen = append(seen, lower(m.name))
+		seen = append(seen, name)
 		for _, k := range m.value.members {
 			if p.kind == Resource && !strings.Contains(k.name, ":") {
 				p.fault(phaseSyntax, k.at, "", "Policy has an invalid condition key")
 			}
 			c := proto
-			c.key = newKey(k.name)
+			c.key = p.key(k.name)
 			p.values(&c, k.value)
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+// key returns a context key; conditions of a document share it.
+func (p *parser) key(name string) *key {
+	k := p.keys[name]
+	if k == nil {
+		k = newKey(name)
+		if p.keys == nil {
+			p.keys = map[string]*key{}
+		}
+		p.keys[name] = k
+	}
+	return k
+}
+
+// lower is lower for operators, of which a document has few.
+func (p *parser) lower(name string) string {
+	l, ok := p.lowered[name]
+	if !ok {
+		l = lower(name)
+		if p.lowered == nil {
+			p.lowered = map[string]string{}
+		}
+		p.lowered[name] = l
+	}
+	return l
 }
 
 // values compiles the values of one key into its condition.

@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Wildcards stand in a compiled pattern as bytes that never occur in UTF-8,
 // so that every other byte means itself.
@@ -74,7 +77,11 @@ type syntax struct {
 
 // compile turns a text into a pattern.
 func compile(text string, s syntax) pattern {
+	if (!s.wildcards || strings.IndexByte(text, '*') < 0 && strings.IndexByte(text, '?') < 0) && (!s.variables || !strings.Contains(text, "${")) {
+		return pattern{text: text}
+	}
 	c := compiler{syntax: s, text: text}
+	c.out.Grow(len(text))
 	for c.pos < len(text) {
 		if s.variables && strings.HasPrefix(text[c.pos:], "${") && c.variable() {
 			continue
@@ -171,14 +178,13 @@ func (c *compiler) flush() {
 }
 
 func (c *compiler) pattern() pattern {
-	var text strings.Builder
-	for _, p := range c.parts {
-		if p.variable != nil {
-			return pattern{form: templated, template: newTemplate(c.parts)}
-		}
-		text.WriteString(p.text)
+	if slices.ContainsFunc(c.parts, func(p part) bool { return p.variable != nil }) {
+		return pattern{form: templated, template: newTemplate(c.parts)}
 	}
-	p := pattern{text: text.String(), form: general}
+	p := pattern{form: general}
+	if len(c.parts) > 0 {
+		p.text = c.parts[0].text // only variables divide a text
+	}
 	i := firstWildcard(p.text)
 	switch {
 	case i < 0:

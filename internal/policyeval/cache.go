@@ -1,0 +1,53 @@
+package policyeval
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/sekisho/sekisho/internal/policy"
+)
+
+// parsed is what became of a document's text.
+type parsed struct {
+	doc     *policy.Document
+	refusal string // AWS's, when it is no policy
+	err     error  // when it is not even JSON
+}
+
+// cache keeps parsed documents by their text: the same few stand in line after
+// line.
+type cache struct {
+	kinds [policy.RCP + 1]map[string]*parsed
+	size  int // of all texts
+}
+
+// maxCache bounds the texts that are kept; beyond it, all are forgotten.
+const maxCache = 32 << 20
+
+// parse returns what a text is as a policy of a kind.
+func (c *cache) parse(text string, kind policy.Kind) *parsed {
+	if p := c.kinds[kind][text]; p != nil {
+		return p
+	}
+	p := parse(text, kind)
+	if c.size += len(text); c.size > maxCache || c.kinds[kind] == nil {
+		if c.size > maxCache {
+			*c = cache{size: len(text)}
+		}
+		c.kinds[kind] = map[string]*parsed{}
+	}
+	c.kinds[kind][strings.Clone(text)] = p
+	return p
+}
+
+func parse(text string, kind policy.Kind) *parsed {
+	text = strings.Clone(text) // the document keeps it, and the line's batch need not stay
+	if err := check(text); err != nil {
+		return &parsed{err: err}
+	}
+	doc, err := policy.Parse(text, kind)
+	if e, ok := errors.AsType[*policy.Error](err); ok {
+		return &parsed{refusal: e.Message}
+	}
+	return &parsed{doc: doc, err: err}
+}
