@@ -175,6 +175,9 @@ func (s *Service) checkRule(ctx context.Context, c *call.Call, ref ruleRef, in *
 	if in.Name == "" {
 		return invalid("Parameter Name must be specified.")
 	}
+	if in.State == "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS" {
+		return notImplemented("State " + in.State + " of a rule")
+	}
 	if in.ScheduleExpression != "" {
 		return notImplemented("ScheduleExpression of a rule")
 	}
