@@ -80,6 +80,9 @@ func (s *Server) Explain(ctx context.Context, id string) (*explain.Story, error)
 			Time: d.Created, Event: d.DetailType, Rule: d.RuleARN, Target: d.TargetARN, State: d.State, Error: deliveryError(d),
 		})
 	}
+	if r.Names, err = s.organizations.Names(ctx); err != nil {
+		return nil, err
+	}
 	accounts, err := s.Accounts(ctx)
 	if err != nil {
 		return nil, err

@@ -26,3 +26,7 @@ type Member struct {
 	// none.
 	SCPs, RCPs [][]policy.Source
 }
+
+// ClosedSid names the policy that binds closed accounts, and its only
+// statement. It is nobody's to change.
+const ClosedSid = "AccountClosed"

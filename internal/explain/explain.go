@@ -26,6 +26,9 @@ type Record struct {
 	Deliveries []Delivery
 	// Accounts are names by account id.
 	Accounts map[string]string
+	// Names are what the units and policies of organizations are called, by
+	// ARN.
+	Names map[string]string
 	// Reach are the objects that a pipeline's runs read and write, as patterns
 	// of a policy's Resource, by execution. A fix for one object is widened to
 	// them, so that it is good for the next run too.
@@ -143,7 +146,7 @@ type Remove struct {
 // Tell tells the story of a record.
 func Tell(r Record) *Story {
 	s := &Story{ID: r.ID, Steps: []Step{}}
-	t := teller{accounts: r.Accounts}
+	t := teller{accounts: r.Accounts, names: r.Names}
 	var repair []policy.Fix
 	for _, e := range r.Calls {
 		t.reach = r.Reach[e.Call.Scope]
@@ -198,6 +201,7 @@ func (s *Story) Lost() []Delivery {
 // teller puts things into words.
 type teller struct {
 	accounts map[string]string
+	names    map[string]string
 	reach    []string // of the execution at hand
 }
 
@@ -316,9 +320,19 @@ func (t teller) policy(kind policy.Kind, name, on string) string {
 		policy.SCP: "service control policy", policy.RCP: "resource control policy",
 	}[kind]
 	if name != "" {
-		words += " " + name[strings.LastIndexByte(name, '/')+1:]
+		words += " " + t.called(name)
 	}
 	return words + " on " + t.thing(on)
+}
+
+// called is a policy's name: the last part of its ARN, and before that what
+// somebody called it, where that is another thing.
+func (t teller) called(name string) string {
+	last := name[strings.LastIndexByte(name, '/')+1:]
+	if given := t.names[name]; given != "" {
+		return given + " (" + last + ")"
+	}
+	return last
 }
 
 // resourcePolicy is what a person calls the policy of a resource.
@@ -356,8 +370,30 @@ func (t teller) thing(arn string) string {
 		name = "repository " + a.Resource
 	case a.Service == "codepipeline":
 		name = "pipeline " + a.Resource
+	case a.Service == "organizations":
+		return t.place(arn, kind, rest)
 	}
 	return name + " (" + t.account(arn) + ")"
+}
+
+// place names a root, unit or account of an organization.
+func (t teller) place(arn, kind, rest string) string {
+	organization, id, _ := strings.Cut(rest, "/")
+	switch kind {
+	case "root":
+		return "the root of organization " + organization + " (" + t.account(arn) + ")"
+	case "ou":
+		if name := t.names[arn]; name != "" {
+			id = name
+		}
+		return "unit " + id + " (" + t.account(arn) + ")"
+	case "account":
+		if name := t.accounts[id]; name != "" {
+			id = name
+		}
+		return "account " + id
+	}
+	return arn
 }
 
 // object is thing, with the keys of S3's objects.
@@ -386,6 +422,9 @@ func (t teller) account(arn string) string {
 func (t teller) fix(f policy.Fix) Fix {
 	out := Fix{Kind: f.Kind.String(), On: f.On, Policy: f.Name, Add: f.Statement}
 	switch {
+	case f.Remove != nil && f.Remove.Sid == call.ClosedSid && f.Remove.Name == call.ClosedSid:
+		out.Where, out.Policy = t.thing(f.On), ""
+		out.Advice = "the account is closed: nothing in it can be used any more"
 	case f.Remove != nil:
 		out.Narrow = t.match(*f.Remove)
 		out.Remove = &Remove{Statement: f.Remove.Statement, Sid: f.Remove.Sid}

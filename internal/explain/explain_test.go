@@ -109,3 +109,42 @@ func TestDeliveries(t *testing.T) {
 		t.Errorf("lost are %+v", lost)
 	}
 }
+
+// TestOrganizationsAreNamed has policies of an organization called by name,
+// with the level that they stand on.
+func TestOrganizationsAreNamed(t *testing.T) {
+	const (
+		organization = "arn:aws:organizations::333333333333:"
+		scp          = organization + "policy/o-0123456789/service_control_policy/p-0123456789"
+		unit         = organization + "ou/o-0123456789/ou-abcd-01234567"
+	)
+	deny := policy.Match{Kind: policy.SCP, Name: scp, On: unit, Statement: 1, Sid: "NoPut", Effect: policy.ExplicitDeny}
+	closed := policy.Match{Kind: policy.RCP, Name: call.ClosedSid, On: organization + "account/o-0123456789/111111111111", Sid: call.ClosedSid, Effect: policy.ExplicitDeny}
+	judgement := func(m policy.Match) call.Judgement {
+		return call.Judgement{
+			Action: "s3:PutObject", Resource: object, Decision: policy.Decision{Effect: policy.ExplicitDeny, Because: []policy.Match{m}},
+			Fixes: []policy.Fix{{Kind: m.Kind, Name: m.Name, On: m.On, Remove: &m}},
+		}
+	}
+	denied := aws.Errorf("AccessDenied", "Access Denied")
+	s := Tell(Record{
+		ID: "x", Accounts: map[string]string{"111111111111": "repository", "333333333333": "management"},
+		Names: map[string]string{scp: "no-put", unit: "Workloads"},
+		Calls: []*call.Entry{entry("s3", "PutObject", denied, judgement(deny)), entry("s3", "PutObject", denied, judgement(closed)),
+			entry("s3", "PutObject", denied, refused("s3:PutObject", object, policy.SCP, organization+"root/o-0123456789/r-abcd"))},
+	})
+	const words = `statement "NoPut" of service control policy no-put (p-0123456789) on unit Workloads (management)`
+	if got := s.Steps[0].Asked[0].Because; len(got) != 1 || got[0] != words {
+		t.Errorf("because %q, want %q", got, words)
+	}
+	want := []Fix{
+		{Where: "service control policy no-put (p-0123456789) on unit Workloads (management)", Kind: "scp", On: unit, Policy: scp,
+			Narrow: words, Remove: &Remove{Statement: 1, Sid: "NoPut"}},
+		{Where: "account repository", Kind: "rcp", On: closed.On, Advice: "the account is closed: nothing in it can be used any more"},
+		{Where: "service control policy on the root of organization o-0123456789 (management)", Kind: "scp", On: organization + "root/o-0123456789/r-abcd",
+			Add: json.RawMessage(`{"Effect":"Allow","Action":"s3:PutObject","Resource":"` + object + `"}`)},
+	}
+	if diff := cmp.Diff(want, s.Repair); diff != "" {
+		t.Errorf("repair (-want +got):\n%s", diff)
+	}
+}

@@ -226,13 +226,13 @@ func (v *view) document(p policyRow, version int64) (*policy.Document, error) {
 // closed binds a closed account: its principals may do nothing, and nobody may
 // use its resources. AWS documents that, and not how it says so.
 func closed(kind policy.Kind, on string) [][]policy.Source {
-	return [][]policy.Source{{{Kind: kind, Name: "AccountClosed", On: on, Doc: denyAll[kind], Fixed: true}}}
+	return [][]policy.Source{{{Kind: kind, Name: call.ClosedSid, On: on, Doc: denyAll[kind], Fixed: true}}}
 }
 
 // denyAll says in both languages that nothing is allowed.
 var denyAll = map[policy.Kind]*policy.Document{
-	policy.SCP: must(policy.Parse(`{"Version":"2012-10-17","Statement":[{"Sid":"AccountClosed","Effect":"Deny","Action":"*","Resource":"*"}]}`, policy.SCP)),
-	policy.RCP: must(policy.Parse(`{"Version":"2012-10-17","Statement":[{"Sid":"AccountClosed","Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}]}`, policy.RCP)),
+	policy.SCP: must(policy.Parse(`{"Version":"2012-10-17","Statement":[{"Sid":"`+call.ClosedSid+`","Effect":"Deny","Action":"*","Resource":"*"}]}`, policy.SCP)),
+	policy.RCP: must(policy.Parse(`{"Version":"2012-10-17","Statement":[{"Sid":"`+call.ClosedSid+`","Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}]}`, policy.RCP)),
 }
 
 func must(d *policy.Document, err error) *policy.Document {
@@ -240,4 +240,35 @@ func must(d *policy.Document, err error) *policy.Document {
 		panic(err) // the texts are constants
 	}
 	return d
+}
+
+// Names returns what the units and policies of all organizations are called, by
+// their ARNs.
+func (s *Service) Names(ctx context.Context) (map[string]string, error) {
+	type named struct {
+		Management string `db:"management"`
+		Org        string `db:"org"`
+		ID         string `db:"id"`
+		Type       string `db:"type"`
+		Name       string `db:"name"`
+	}
+	names := map[string]string{}
+	err := s.db.View(ctx, func(tx *state.Tx) error {
+		list, err := state.List[named](ctx, tx, `
+			SELECT o.management, n.org, n.id, '' AS type, n.name FROM organizations_node n
+				JOIN organizations_organization o ON o.id = n.org WHERE n.kind = 'ORGANIZATIONAL_UNIT'
+			UNION ALL
+			SELECT o.management, p.org, p.id, p.type, p.name FROM organizations_policy p
+				JOIN organizations_organization o ON o.id = p.org`)
+		for _, row := range list {
+			o := organization{ID: row.Org, Management: row.Management}
+			arn := o.arn(row.ID)
+			if row.Type != "" {
+				arn = policyRow{ID: row.ID, Org: row.Org, Type: row.Type}.arn(o)
+			}
+			names[arn] = row.Name
+		}
+		return err
+	})
+	return names, err
 }
