@@ -49,7 +49,14 @@ func deliver(t testing.TB, args ...string) *world {
 
 func deploy(t testing.TB, p templates.Params, args ...string) *world {
 	t.Helper()
-	w := &world{server: start(t, args...), params: p, pipelines: map[string]*account{}, outputs: map[string]map[string]string{}}
+	return deployOn(start(t, args...), p)
+}
+
+// deployOn deploys the templates on a server that runs.
+func deployOn(s *server, p templates.Params) *world {
+	t := s.t
+	t.Helper()
+	w := &world{server: s, params: p, pipelines: map[string]*account{}, outputs: map[string]map[string]string{}}
 	w.repository = w.account("repository")
 	for _, e := range p.Environments {
 		w.pipelines[e.Profile] = w.account(e.Profile)
