@@ -40,6 +40,11 @@ type Principal struct {
 	ID string
 	// RoleARN is the ARN of the role a Session wears (with its path).
 	RoleARN string `json:",omitempty"`
+	// ParentARN and ParentID are the ARN and the unique id of whoever made the
+	// credentials of a Federated user: an IAM user, or the account's root. Its
+	// policies speak for the federated user, as far as the session's allow.
+	ParentARN string `json:",omitempty"`
+	ParentID  string `json:",omitempty"`
 	// AccessKeyID signed the call; empty for calls inside the process that
 	// no key signed.
 	AccessKeyID string `json:",omitempty"`

@@ -85,6 +85,8 @@ func (e *principal) namesARN(p *aws.Principal) strength {
 	case p.Kind == aws.Service:
 	case p.Kind == aws.Session && e.isRoleOf(p):
 		return byRole
+	case p.Kind == aws.Federated && p.ParentARN != "" && e.name == p.ParentARN:
+		return byRole // within the session's policies
 	case e.name == p.ARN:
 		return direct
 	}
@@ -110,6 +112,8 @@ func (e *principal) namesID(p *aws.Principal) strength {
 	switch {
 	case p.Kind == aws.User && e.name == p.ID:
 		return direct
+	case p.Kind == aws.Federated && p.ParentID != "" && e.name == p.ParentID:
+		return byRole
 	case p.Kind == aws.Session && len(p.ID) > len(e.name) && p.ID[:len(e.name)] == e.name && p.ID[len(e.name)] == ':':
 		return byRole
 	}

@@ -65,11 +65,11 @@ func across[In, Out any](name string, k kind, prefix func(*In) string, handle fu
 	return call.Op(name, needs, handle)
 }
 
-// barred refuses credentials of GetSessionToken: without MFA they do not
-// reach IAM.
+// barred refuses federated users, and credentials of GetSessionToken without
+// MFA: they do not reach IAM.
 func barred(c *call.Call) error {
 	p := c.Principal
-	if p.Temporary && !p.MFA && (p.Kind == aws.User || p.Kind == aws.Root) {
+	if p.Kind == aws.Federated || p.Temporary && !p.MFA && (p.Kind == aws.User || p.Kind == aws.Root) {
 		return aws.Errorf("InvalidClientTokenId", "The security token included in the request is invalid").WithStatus(403)
 	}
 	return nil

@@ -110,10 +110,14 @@ var noPolicies = &policy.Set{}
 // sessions go by the unique id. To have no policies would not do, since the
 // resource's own policy may speak for the name.
 func (s *Service) For(ctx context.Context, p aws.Principal) (*policy.Set, error) {
-	if p.Kind != aws.User && p.Kind != aws.Session {
+	id, _, _ := strings.Cut(p.ID, ":")
+	switch p.Kind {
+	case aws.User, aws.Session:
+	case aws.Federated:
+		id = p.ParentID
+	default:
 		return noPolicies, nil
 	}
-	id, _, _ := strings.Cut(p.ID, ":")
 	key := id
 	if narrowed(p) {
 		key += "\x00" + strings.Join(p.SessionPolicies, "\x00") + "\x01" + strings.Join(p.SessionPolicyARNs, "\x00")
@@ -129,7 +133,11 @@ func (s *Service) For(ctx context.Context, p aws.Principal) (*policy.Set, error)
 	return c.set, nil
 }
 
-func narrowed(p aws.Principal) bool { return len(p.SessionPolicies)+len(p.SessionPolicyARNs) > 0 }
+// narrowed reports whether session policies bind a principal. A federated user
+// has nothing but what they allow, and so nothing when there are none.
+func narrowed(p aws.Principal) bool {
+	return p.Kind == aws.Federated || len(p.SessionPolicies)+len(p.SessionPolicyARNs) > 0
+}
 
 // load reads and compiles the policies that speak for a caller.
 func (s *Service) load(ctx context.Context, p aws.Principal, id string) (cachedSet, error) {
@@ -139,27 +147,46 @@ func (s *Service) load(ctx context.Context, p aws.Principal, id string) (cachedS
 		if err != nil {
 			return orInvalidKey(err)
 		}
-		out = cachedSet{set: &policy.Set{}, version: version}
-		e, err := state.Get[entity](ctx, tx, findEntityByID, id)
-		if err != nil {
-			return orInvalidKey(err)
-		}
-		if e.Account != p.Account {
-			return errInvalidKey()
-		}
-		if out.set.Identity, err = identityPolicies(ctx, tx, e); err != nil {
+		out = cachedSet{set: &policy.Set{Narrowed: narrowed(p)}, version: version}
+		if id == p.Account {
+			out.set.Identity = rootPolicies(p)
+		} else if err := loadEntity(ctx, tx, p.Account, id, out.set); err != nil {
 			return err
 		}
-		if e.Boundary != "" {
-			if out.set.Boundary, err = managedSource(ctx, tx, e.Account, e.Boundary, policy.Boundary, e.arn()); err != nil {
-				return err
-			}
-		}
-		out.set.Narrowed = narrowed(p)
 		out.set.Session, err = sessionPolicies(ctx, tx, p)
 		return err
 	})
 	return out, err
+}
+
+// loadEntity reads the policies and the boundary of a user or role.
+func loadEntity(ctx context.Context, tx *state.Tx, account, id string, set *policy.Set) error {
+	e, err := state.Get[entity](ctx, tx, findEntityByID, id)
+	if err != nil {
+		return orInvalidKey(err)
+	}
+	if e.Account != account {
+		return errInvalidKey()
+	}
+	if set.Identity, err = identityPolicies(ctx, tx, e); err != nil || e.Boundary == "" {
+		return err
+	}
+	set.Boundary, err = managedSource(ctx, tx, e.Account, e.Boundary, policy.Boundary, e.arn())
+	return err
+}
+
+// everything is what root may do: the federated users that root makes have it
+// as the policy that theirs narrow.
+var everything = func() *policy.Document {
+	doc, err := stored(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`, policy.Identity, "of root")
+	if err != nil {
+		panic(err) // of our own text
+	}
+	return doc
+}()
+
+func rootPolicies(p aws.Principal) []policy.Source {
+	return []policy.Source{{Kind: policy.Identity, Name: "the account's root user", On: p.ParentARN, Doc: everything, Fixed: true}}
 }
 
 // identityPolicies are an entity's own policies and, for a user, those of its
