@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	api "github.com/sekisho/sekisho/internal/api/iam"
+	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/state"
 )
@@ -28,7 +29,7 @@ const (
 
 func (s *Service) attach(ctx context.Context, c *call.Call, k kind, name, arn string) error {
 	return s.write(ctx, c.Account(), func(tx *state.Tx) error {
-		e, err := find(ctx, tx, c.Account(), k, name)
+		e, err := changeable(ctx, tx, c.Account(), k, name)
 		if err != nil {
 			return err
 		}
@@ -38,6 +39,9 @@ func (s *Service) attach(ctx context.Context, c *call.Call, k kind, name, arn st
 		}
 		if err != nil {
 			return err
+		}
+		if p.Account == awsOwned && strings.HasPrefix(p.Path, linkedPath) {
+			return aws.Errorf("PolicyNotAttachable", "Cannot attach a Service Role Policy to a Customer Role.")
 		}
 		if _, err := tx.Exec(ctx, insertAttachment, e.ID, p.ARN, c.Account(), p.Name); err != nil {
 			return err
@@ -52,7 +56,7 @@ func (s *Service) attach(ctx context.Context, c *call.Call, k kind, name, arn st
 
 func (s *Service) detach(ctx context.Context, c *call.Call, k kind, name, arn string) error {
 	return s.write(ctx, c.Account(), func(tx *state.Tx) error {
-		e, err := find(ctx, tx, c.Account(), k, name)
+		e, err := changeable(ctx, tx, c.Account(), k, name)
 		if err != nil {
 			return err
 		}

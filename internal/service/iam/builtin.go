@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base32"
+	"io/fs"
+	"path"
 	"strings"
 	"time"
 )
@@ -11,29 +13,30 @@ import (
 // awsOwned is the account of AWS's own policies in their ARNs.
 const awsOwned = "aws"
 
-//go:embed builtin/*.json
+//go:embed builtin
 var builtinFiles embed.FS
 
 // builtinPolicy is a policy that AWS keeps and every account may attach. The
 // documents are sekisho's own: they allow what their names say, for the
 // services that delivery needs; docs/divergences.md says so.
+// The name has the policy's path before it, if that is not /.
 type builtinPolicy struct{ name, document string }
 
-// builtins are sorted by name.
+// builtins are sorted by path and name.
 var builtins = readBuiltins()
 
 func readBuiltins() []builtinPolicy {
-	entries, err := builtinFiles.ReadDir("builtin")
-	if err != nil {
-		panic(err) // the folder is part of the binary
-	}
 	var list []builtinPolicy
-	for _, e := range entries {
-		text, err := builtinFiles.ReadFile("builtin/" + e.Name())
-		if err != nil {
-			panic(err)
+	err := fs.WalkDir(builtinFiles, "builtin", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
 		}
-		list = append(list, builtinPolicy{strings.TrimSuffix(e.Name(), ".json"), string(text)})
+		text, err := builtinFiles.ReadFile(file)
+		list = append(list, builtinPolicy{strings.TrimSuffix(strings.TrimPrefix(file, "builtin/"), ".json"), string(text)})
+		return err
+	})
+	if err != nil {
+		panic(err) // the files are part of the binary
 	}
 	return list
 }
@@ -59,10 +62,11 @@ var builtinSince = time.Date(2015, 2, 6, 18, 40, 0, 0, time.UTC)
 
 func (b builtinPolicy) managedPolicy() managedPolicy {
 	sum := sha256.Sum256([]byte(b.name))
+	dir, name := path.Split("/" + b.name)
 	return managedPolicy{
-		Account: awsOwned, Folded: strings.ToLower(b.name), Name: b.name, Path: "/", ARN: builtinPrefix + b.name,
+		Account: awsOwned, Folded: strings.ToLower(name), Name: name, Path: dir, ARN: builtinPrefix + b.name,
 		ID:             "ANPA" + base32.StdEncoding.EncodeToString(sum[:15])[:17],
-		Description:    "Kept by AWS: " + b.name,
+		Description:    "Kept by AWS: " + name,
 		DefaultVersion: 1, LastVersion: 1, Created: builtinSince, Updated: builtinSince,
 	}
 }

@@ -21,6 +21,11 @@ func exists(format string, args ...any) *aws.Error {
 	return aws.Errorf("EntityAlreadyExists", format, args...)
 }
 
+func isExists(err error) bool {
+	e, ok := errors.AsType[*aws.Error](err)
+	return ok && e.Code == "EntityAlreadyExists"
+}
+
 func limit(format string, args ...any) *aws.Error {
 	return aws.Errorf("LimitExceeded", format, args...)
 }

@@ -31,7 +31,7 @@ func (s *Service) putPolicy(ctx context.Context, c *call.Call, k kind, entityNam
 		return err
 	}
 	return s.write(ctx, c.Account(), func(tx *state.Tx) error {
-		e, err := find(ctx, tx, c.Account(), k, entityName)
+		e, err := changeable(ctx, tx, c.Account(), k, entityName)
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func (s *Service) getPolicyOf(ctx context.Context, c *call.Call, k kind, entityN
 
 func (s *Service) deletePolicyOf(ctx context.Context, c *call.Call, k kind, entityName, name string) error {
 	return s.write(ctx, c.Account(), func(tx *state.Tx) error {
-		e, err := find(ctx, tx, c.Account(), k, entityName)
+		e, err := changeable(ctx, tx, c.Account(), k, entityName)
 		if err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ func (s *Service) Operations() []call.Operation {
 		s.oidcOperations(),
 		s.serverCertificateOperations(),
 		s.signingOperations(),
+		s.linkedOperations(),
 	)
 }
 

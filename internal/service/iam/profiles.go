@@ -225,7 +225,7 @@ func (s *Service) addRoleToInstanceProfile(ctx context.Context, c *call.Call, in
 		if err != nil {
 			return err
 		}
-		e, err := find(ctx, tx, c.Account(), role, in.RoleName)
+		e, err := changeable(ctx, tx, c.Account(), role, in.RoleName)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"strings"
 
 	api "github.com/sekisho/sekisho/internal/api/iam"
 	"github.com/sekisho/sekisho/internal/aws"
@@ -13,6 +14,9 @@ import (
 func (s *Service) createRole(ctx context.Context, c *call.Call, in *api.CreateRoleInput) (*api.CreateRoleOutput, error) {
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
+	}
+	if strings.HasPrefix(in.Path, linkedPath) {
+		return nil, invalid("The path %s is reserved for service-linked roles.", linkedPath)
 	}
 	trust, err := trustDocument(in.AssumeRolePolicyDocument)
 	if err != nil {
@@ -110,6 +114,9 @@ func (s *Service) changeRole(ctx context.Context, c *call.Call, name string, cha
 
 func (s *Service) updateRole(ctx context.Context, c *call.Call, in *api.UpdateRoleInput) (*api.UpdateRoleOutput, error) {
 	_, err := s.changeRole(ctx, c, in.RoleName, func(_ *state.Tx, e *entity) error {
+		if e.linked() && in.MaxSessionDuration != nil {
+			return errProtected(*e) // its description may be changed
+		}
 		if e.Description = in.Description; in.MaxSessionDuration != nil {
 			e.MaxSession = *in.MaxSessionDuration
 		}
@@ -133,6 +140,9 @@ func (s *Service) updateAssumeRolePolicy(ctx context.Context, c *call.Call, in *
 		return nil, err
 	}
 	_, err = s.changeRole(ctx, c, in.RoleName, func(tx *state.Tx, e *entity) error {
+		if e.linked() {
+			return errProtected(*e)
+		}
 		e.Trust = trust.String()
 		return principalsExist(ctx, tx, trust)
 	})
@@ -141,7 +151,7 @@ func (s *Service) updateAssumeRolePolicy(ctx context.Context, c *call.Call, in *
 
 func (s *Service) deleteRole(ctx context.Context, c *call.Call, in *api.DeleteRoleInput) (*api.DeleteRoleOutput, error) {
 	return nil, s.write(ctx, c.Account(), func(tx *state.Tx) error {
-		e, err := find(ctx, tx, c.Account(), role, in.RoleName)
+		e, err := changeable(ctx, tx, c.Account(), role, in.RoleName)
 		if err != nil {
 			return err
 		}

@@ -156,7 +156,7 @@ func (s *Service) deleteUserPermissionsBoundary(ctx context.Context, c *call.Cal
 // bound sets an entity's permissions boundary; an empty ARN takes it away.
 func (s *Service) bound(ctx context.Context, c *call.Call, k kind, name, arn string) error {
 	return s.write(ctx, c.Account(), func(tx *state.Tx) error {
-		e, err := find(ctx, tx, c.Account(), k, name)
+		e, err := changeable(ctx, tx, c.Account(), k, name)
 		if err != nil {
 			return err
 		}
