@@ -8,4 +8,12 @@
 //
 // The object row that is the newest of its key has latest = 1; seq grows with
 // every version of a key. Version ids are "null" where versioning is off.
+//
+// Some members of inputs are read and change nothing, because they change
+// nothing on AWS either for what there is here: RequestPayer (every bucket's
+// owner pays), OptionalObjectAttributes (nothing is restored from archives),
+// ContentLength, Content-MD5 and checksums of requests that are read whole (the
+// gateway has compared them). ConfirmRemoveSelfBucketAccess is one of them:
+// that AWS takes a policy that locks its author out with or without it is
+// observed by many and nowhere documented.
 package s3
