@@ -141,6 +141,9 @@ var settings = [][2]string{
 	{"core.packedRefsTimeout", "5000"},
 	// Objects no client should have to fear; what old histories are full of
 	// stays allowed.
+	// The alternate of a push's quarantine is the repository itself: its refs
+	// are known, and nobody needs a process to list them again.
+	{"core.alternateRefsCommand", "true"},
 	{"receive.fsckObjects", "true"},
 	{"receive.fsck.zeroPaddedFilemode", "ignore"},
 	{"receive.fsck.missingSpaceBeforeDate", "ignore"},
