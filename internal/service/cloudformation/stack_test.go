@@ -969,6 +969,22 @@ Outputs: {Arn: {Value: !GetAtt Child.Outputs.Arn}, Id: {Value: !Ref Child}}
 		w.update("parent", replaceIn(parent, `"1"`, `"3"`))
 		w.want("parent", "UPDATE_ROLLBACK_COMPLETE")
 		wantLines(t, w.names(), []string{"child-2"})
+
+		// The root's protection covers the child, but not from its own parent.
+		c := w.client(root)
+		protect := func(on bool) {
+			if _, err := c.UpdateTerminationProtection(t.Context(), &api.UpdateTerminationProtectionInput{StackName: "parent", EnableTerminationProtection: &on}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		protect(true)
+		_, err := c.DeleteStack(t.Context(), &api.DeleteStackInput{StackName: child.StackId})
+		wantError(t, err, "ValidationError", "cannot be deleted while TerminationProtection is enabled")
+		w.update("parent", "Resources: {Other: {Type: Test::Thing, Properties: {Name: other}}}")
+		w.want("parent", "UPDATE_COMPLETE")
+		w.want(child.StackId, "DELETE_COMPLETE")
+		wantLines(t, w.names(), []string{"other"})
+		protect(false)
 		w.delete("parent")
 		w.want(id, "DELETE_COMPLETE")
 		wantLines(t, w.names(), nil)

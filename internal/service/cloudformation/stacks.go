@@ -436,8 +436,11 @@ func (s *Service) beginDelete(ctx context.Context, c *call.Call, id string, op *
 		if again, err := repeated(st, op.Token, request); again || err != nil || !st.Live {
 			return err
 		}
+		protected, err := s.protected(ctx, tx, st)
 		switch {
-		case st.Protected:
+		case err != nil:
+			return err
+		case protected:
 			return validation("Stack [%s] cannot be deleted while TerminationProtection is enabled", st.Name)
 		case st.busy():
 			return validation("Stack [%s] cannot be deleted while in status %s", st.ID, st.Status)
@@ -468,6 +471,20 @@ func (s *Service) beginDelete(ctx context.Context, c *call.Call, id string, op *
 		}
 		return enqueue(ctx, tx, st)
 	})
+}
+
+// protected reports whether a stack must not be deleted. The protection of a
+// root stack covers the stacks nested in it, but for what its own operations
+// do to them.
+func (s *Service) protected(ctx context.Context, tx *state.Tx, st *stack) (bool, error) {
+	if st.Protected || st.Root == "" {
+		return st.Protected, nil
+	}
+	root, err := s.loadStack(ctx, tx, st.Root)
+	if err != nil {
+		return false, err
+	}
+	return root.Live && root.Protected && !root.busy(), nil
 }
 
 // othersThan returns which of the named resources of a stack are not in a

@@ -543,6 +543,77 @@ func TestStopAndRetry(t *testing.T) {
 	})
 }
 
+// An execution that failed in a stage may be retried there while the next one
+// waits in front of it; then it is that one's turn.
+func TestRetryBeforeTheNext(t *testing.T) {
+	for _, mode := range []string{"SUPERSEDED", "QUEUED"} {
+		t.Run(mode, func(t *testing.T) {
+			each(t, func(t *testing.T, f *fakes) {
+				f.create(t, demo(func(d *api.PipelineDeclaration) { d.ExecutionMode = mode }))
+				f.wait(t, "", "Succeeded")
+				f.mu.Lock()
+				f.answer["PutObject target"] = aws.Errorf("NoSuchBucket", "The specified bucket does not exist").WithStatus(404)
+				f.mu.Unlock()
+				first := f.start(t)
+				f.wait(t, first, "Failed")
+				c := f.client(dev)
+				if _, err := c.DisableStageTransition(t.Context(), &api.DisableStageTransitionInput{PipelineName: "demo", StageName: "Deploy", TransitionType: "Inbound", Reason: "hold"}); err != nil {
+					t.Fatal(err)
+				}
+				f.mu.Lock()
+				delete(f.answer, "PutObject target")
+				f.mu.Unlock()
+				next := f.start(t)
+				waits := func() bool {
+					in := f.state(t).StageStates[1].InboundExecution
+					return in != nil && in.PipelineExecutionId == next
+				}
+				until(t, "the next one waits", waits)
+				if _, err := c.RetryStageExecution(t.Context(), &api.RetryStageExecutionInput{PipelineName: "demo", StageName: "Deploy", PipelineExecutionId: first, RetryMode: "FAILED_ACTIONS"}); err != nil {
+					t.Fatal(err)
+				}
+				f.wait(t, first, "Succeeded")
+				if !waits() {
+					t.Error("the next one does not wait any more")
+				}
+				if _, err := c.EnableStageTransition(t.Context(), &api.EnableStageTransitionInput{PipelineName: "demo", StageName: "Deploy", TransitionType: "Inbound"}); err != nil {
+					t.Fatal(err)
+				}
+				f.wait(t, next, "Succeeded")
+				for _, id := range []string{first, next} {
+					_, err := c.StopPipelineExecution(t.Context(), &api.StopPipelineExecutionInput{PipelineName: "demo", PipelineExecutionId: id})
+					wantError(t, err, "PipelineExecutionNotStoppableException")
+				}
+			})
+		})
+	}
+}
+
+// Stopped while it waits in front of a stage, an execution ends there, and
+// one that waits behind it goes in.
+func TestStopInFrontOfAStage(t *testing.T) {
+	each(t, func(t *testing.T, f *fakes) {
+		f.create(t, demo(func(d *api.PipelineDeclaration) { d.ExecutionMode = "QUEUED" }))
+		f.wait(t, "", "Succeeded")
+		c := f.client(dev)
+		if _, err := c.DisableStageTransition(t.Context(), &api.DisableStageTransitionInput{PipelineName: "demo", StageName: "Deploy", TransitionType: "Inbound", Reason: "hold"}); err != nil {
+			t.Fatal(err)
+		}
+		ids := []string{f.start(t), f.start(t)}
+		until(t, "both wait", func() bool { return len(f.state(t).StageStates[1].InboundExecutions) == 2 })
+		if _, err := c.StopPipelineExecution(t.Context(), &api.StopPipelineExecutionInput{PipelineName: "demo", PipelineExecutionId: ids[0]}); err != nil {
+			t.Fatal(err)
+		}
+		f.wait(t, ids[0], "Stopped")
+		_, err := c.RetryStageExecution(t.Context(), &api.RetryStageExecutionInput{PipelineName: "demo", StageName: "Deploy", PipelineExecutionId: ids[0], RetryMode: "FAILED_ACTIONS"})
+		wantError(t, err, "StageNotRetryableException")
+		if _, err := c.EnableStageTransition(t.Context(), &api.EnableStageTransitionInput{PipelineName: "demo", StageName: "Deploy", TransitionType: "Inbound"}); err != nil {
+			t.Fatal(err)
+		}
+		f.wait(t, ids[1], "Succeeded")
+	})
+}
+
 func TestTransitionsAndModes(t *testing.T) {
 	for _, mode := range []string{"SUPERSEDED", "QUEUED"} {
 		t.Run(mode, func(t *testing.T) {
