@@ -54,12 +54,16 @@ func (s *Service) Record(ctx context.Context, e *call.Entry) error {
 	}
 	id := s.ids.next(c.Time)
 	account, owner := accounts(e)
+	uses := s.uses.due(e)
 	update := s.db.Update
 	if e.Inside && e.ReadOnly && e.Error == nil {
 		update = s.db.UpdateSoon
 	}
 	return update(ctx, func(tx *state.Tx) error {
 		if err := s.schedule(ctx, tx); err != nil {
+			return err
+		}
+		if err := s.recordUse(ctx, tx, uses, c.Time); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `

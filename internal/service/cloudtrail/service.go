@@ -24,6 +24,7 @@ type Service struct {
 	now       func() time.Time
 	ids       sequence
 	scheduled atomic.Bool // a pruning job waits
+	uses      uses
 }
 
 // Options are the optional parts of the service.
@@ -69,6 +70,13 @@ func (s *Service) schedule(ctx context.Context, tx *state.Tx) error {
 // prune drops what is older than the retention, in batches that keep no
 // writer waiting.
 func (s *Service) prune(ctx context.Context, _ *job.Job) error {
+	err := s.db.Update(ctx, func(tx *state.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM cloudtrail_use WHERE at < $1`, s.now().Add(-useLasts))
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	before := firstID(s.now().Add(-retention))
 	for {
 		var n int64
