@@ -41,15 +41,19 @@ func settle(dir string) (*home, error) {
 	return &home{id: id, unlock: unlock}, nil
 }
 
-// tryWriting finds out now whether a directory takes files, and not when the
-// first call has something to store.
+// tryWriting finds out now whether a directory takes files and there is room for
+// them, and not when the first call has something to store.
 func tryWriting(dir string) error {
 	f, err := os.CreateTemp(dir, ".try-*")
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	_, err = f.Write(make([]byte, leastRoom))
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
+
+// leastRoom is what a database takes to be opened, beside what it holds.
+const leastRoom = 64 << 10
 
 // homeID reads the id of a data directory, which it is given at first start.
 func homeID(file string) (string, error) {

@@ -60,6 +60,7 @@ func TestFullDisk(t *testing.T) {
 		t.Error("nothing was refused")
 	}
 	f.whole("while the disk is full")
+	time.Sleep(4 * time.Second) // what waits to be written must not be given up meanwhile
 
 	f.free()
 	eventually(t, "objects are stored again", 10*time.Second, func() bool { return f.put("after", 1<<20) == nil })

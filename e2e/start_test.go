@@ -93,14 +93,42 @@ func TestUnwritableDirectory(t *testing.T) {
 		s.stop()
 	})
 	for name, dir := range map[string]string{"fresh": fresh, "of another run": made} {
-		began := time.Now()
-		got := refused(t, nil, "--data", filepath.Join(dir, "data"))
-		if !strings.Contains(got, "data directory") || !strings.Contains(got, dir) || strings.Contains(got, "panic") {
-			t.Errorf("%s: said %q", name, got)
+		t.Run(name, func(t *testing.T) { refusedIn(t, dir, "") })
+	}
+}
+
+// TestFullDirectory: neither does one start that has no room.
+func TestFullDirectory(t *testing.T) {
+	dir := mounted(t, "4m")
+	fill := func() {
+		f, err := os.Create(filepath.Join(dir, "filler"))
+		for err == nil {
+			_, err = f.Write(make([]byte, 4096))
 		}
-		if took := time.Since(began); took > 3*time.Second {
-			t.Errorf("%s: took %v", name, took)
-		}
+		f.Close()
+	}
+	fill()
+	refusedIn(t, dir, "no space left on device")
+	if err := os.Remove(filepath.Join(dir, "filler")); err != nil {
+		t.Fatal(err)
+	}
+	s := startIn(t, filepath.Join(dir, "data"))
+	s.stop()
+	fill()
+	refusedIn(t, dir, "no space left on device")
+}
+
+// refusedIn fails the test unless a server refuses at once to use a directory,
+// by its name.
+func refusedIn(t *testing.T, dir, why string) {
+	t.Helper()
+	began := time.Now()
+	got := refused(t, nil, "--data", filepath.Join(dir, "data"))
+	if !strings.Contains(got, "data directory") || !strings.Contains(got, dir) || !strings.Contains(got, why) || strings.Contains(got, "panic") {
+		t.Errorf("said %q", got)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("took %v", took)
 	}
 }
 

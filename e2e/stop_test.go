@@ -41,11 +41,12 @@ func (s *server) ends(within time.Duration) {
 func TestEndsWhileDelivering(t *testing.T) {
 	databases(t, func(t *testing.T, args ...string) {
 		k := &killing{world: deliver(t, args...)}
-		for i := range 6 {
+		for i := range 4 {
 			known := k.known("pipeline")
 			id := k.change(i)
 			push := exec.Command("git", "push", "-q", "origin", "main")
-			push.Dir, push.Env = k.tree, k.env
+			var said strings.Builder
+			push.Dir, push.Env, push.Stderr = k.tree, k.env, &said
 			began := time.Now()
 			if err := push.Start(); err != nil {
 				t.Fatal(err)
@@ -64,7 +65,7 @@ func TestEndsWhileDelivering(t *testing.T) {
 				err := push.Wait()
 				k.again()
 				at, _, _ := strings.Cut(k.git("ls-remote", "origin", "refs/heads/main"), "\t")
-				t.Logf("push: %v, the branch moved: %v", err, at == id)
+				t.Logf("push: %v, the branch moved: %v; %s", err, at == id, strings.TrimSpace(said.String()))
 				if err == nil && at != id {
 					t.Fatalf("an acknowledged push is lost: the branch is at %s", at)
 				}
@@ -116,7 +117,7 @@ func TestEndsDespiteClients(t *testing.T) {
 		io.WriteString(conn, say)
 	}
 	time.Sleep(300 * time.Millisecond) // until the upload stands still
-	s.drained(18 * time.Second)        // calls have 15 seconds to end
+	s.drained(20 * time.Second)        // calls have 15 seconds to end
 	close(hold)
 	if err := <-refused; err == nil {
 		t.Error("half an upload was acknowledged")
