@@ -100,24 +100,38 @@ func openSQLite(ctx context.Context, file string, schemas []Schema) (engine, err
 }
 
 func (e *sqliteEngine) start(ctx context.Context, schemas []Schema) error {
-	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: e.path}).String() +
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
-		"&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-8192)"
-	pool, err := sql.Open("sqlite", dsn)
+	if err := e.migrate(ctx, schemas); err != nil {
+		return err
+	}
+	pool, err := e.open("FULL")
 	if err != nil {
 		return err
 	}
 	e.pool = pool
 	pool.SetMaxIdleConns(0)
-	if err := migrate(ctx, pool, goose.DialectSQLite3, schemas); err != nil {
-		return err
-	}
 	w, err := e.connect(ctx)
 	if err != nil {
 		return err
 	}
 	e.wg.Go(func() { (&writer{e: e, c: w, patient: true}).run() })
 	return nil
+}
+
+// open returns connections whose commits wait for the disk (FULL) or leave
+// that to the checkpoint, which comes with the last one's end (NORMAL).
+func (e *sqliteEngine) open(synchronous string) (*sql.DB, error) {
+	return sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: e.path}).String()+
+		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous("+synchronous+")"+
+		"&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_pragma=cache_size(-8192)")
+}
+
+// migrate brings the schemas up to date, all with one wait for the disk.
+func (e *sqliteEngine) migrate(ctx context.Context, schemas []Schema) error {
+	db, err := e.open("NORMAL")
+	if err != nil {
+		return err
+	}
+	return errors.Join(migrate(ctx, db, goose.DialectSQLite3, schemas), db.Close())
 }
 
 func (e *sqliteEngine) connect(ctx context.Context) (*sqliteConn, error) {
