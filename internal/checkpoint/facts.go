@@ -67,6 +67,8 @@ func (f facts) global(name string) (string, bool) {
 		return p.Issued.UTC().Format(time.RFC3339), p.Temporary
 	case "aws:multifactorauthpresent":
 		return strconv.FormatBool(p.MFA), p.Temporary
+	case "aws:multifactorauthage":
+		return strconv.FormatInt(int64(c.Time.Sub(p.Issued)/time.Second), 10), p.MFA
 	case "aws:sourceip":
 		_, err := netip.ParseAddr(c.SourceIP)
 		return c.SourceIP, err == nil

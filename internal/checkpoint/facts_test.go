@@ -60,13 +60,14 @@ func TestPrincipalKeys(t *testing.T) {
 		"aws:sourceidentity":         {"role": "alice"},
 		"aws:tokenissuetime":         {"user's session": "2026-03-01T12:00:00Z", "role": "2026-03-01T12:00:00Z", "federated": "2026-03-01T12:00:00Z"},
 		"aws:multifactorauthpresent": {"user's session": "true", "role": "false", "federated": "false"},
+		"aws:multifactorauthage":     {"user's session": "90"},
 		"aws:principaltag/team":      {"user": "k"},
 		"aws:principaltag/other":     {},
 		"aws:principalorgid":         {}, // no organizations
 	} {
 		got := map[string]string{}
 		for who, p := range callers {
-			f := facts{c: &call.Call{Principal: p, Service: "s3"}}
+			f := facts{c: &call.Call{Principal: p, Service: "s3", Time: issued.Add(90 * time.Second)}}
 			if v, ok := f.Lookup(key); ok {
 				got[who] = strings.Join(v, ",")
 			}

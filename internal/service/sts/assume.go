@@ -1,10 +1,7 @@
 package sts
 
 import (
-	"bytes"
-	"compress/flate"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -21,21 +18,32 @@ import (
 // has (its transitive tags, its source identity) takes these permissions as
 // setting it does.
 func (s *Service) assumeRoleNeeds(ctx context.Context, c *call.Call, in *api.AssumeRoleInput) ([]call.Need, error) {
-	if c.Principal.Kind == aws.Root {
+	switch c.Principal.Kind {
+	case aws.Root:
 		return nil, denied("Roles may not be assumed by root accounts.")
+	case aws.Federated:
+		return nil, denied("Cannot call AssumeRole with federated user credentials") // AWS's own text is not confirmed
 	}
 	arn, ok := aws.ParseARN(in.RoleArn)
 	if !ok || arn.Account == "" {
 		return nil, aws.Errorf("ValidationError", "%s is invalid", in.RoleArn).WithStatus(400)
 	}
-	r, ok, err := s.roles.Role(ctx, in.RoleArn)
+	r, ok, err := s.identities.Role(ctx, in.RoleArn)
 	if err != nil {
 		return nil, err
 	}
 	if !ok { // as if there were a role that trusts nobody
 		r = call.Role{ARN: in.RoleArn, Trust: &policy.Source{Kind: policy.Trust, Name: "trust policy", On: in.RoleArn}}
 	}
-	need := call.Need{Resource: in.RoleArn, Owner: arn.Account, Policy: r.Trust, Keys: keys(c, in, r), Refuse: refuse}
+	k := keys(c, in, r)
+	verified, err := s.verifyMFA(ctx, c, in.SerialNumber, in.TokenCode)
+	if err != nil {
+		return nil, err
+	}
+	if verified { // of this call alone: the session has no MFA
+		k["aws:multifactorauthpresent"], k["aws:multifactorauthage"] = []string{"true"}, []string{"0"}
+	}
+	need := call.Need{Resource: in.RoleArn, Owner: arn.Account, Policy: r.Trust, Keys: k, Refuse: refuse}
 	list := make([]call.Need, 0, 3)
 	add := func(action string) {
 		need.Action = action
@@ -90,20 +98,17 @@ func sourceIdentity(c *call.Call, in *api.AssumeRoleInput) string {
 }
 
 func (s *Service) assumeRole(ctx context.Context, c *call.Call, in *api.AssumeRoleInput) (*api.AssumeRoleOutput, error) {
-	r, ok, err := s.roles.Role(ctx, in.RoleArn)
+	r, ok, err := s.identities.Role(ctx, in.RoleArn)
 	if err != nil {
 		return nil, err
 	}
 	if !ok { // it went away after the permission was asked
 		return nil, refuse(c, call.Need{Action: "sts:AssumeRole", Resource: in.RoleArn}, policy.Decision{})
 	}
-	if in.SerialNumber != "" || in.TokenCode != "" {
-		return nil, noMFA()
-	}
 	if len(in.ProvidedContexts) > 0 {
 		return nil, aws.Errorf("NotImplemented", "sts AssumeRole with ProvidedContexts is not implemented by sekisho.").WithStatus(501)
 	}
-	lasts, err := duration(c, in, r)
+	lasts, err := duration(in.DurationSeconds, c.Principal.Kind == aws.Session, r)
 	if err != nil {
 		return nil, err
 	}
@@ -127,18 +132,16 @@ func (s *Service) assumeRole(ctx context.Context, c *call.Call, in *api.AssumeRo
 
 const chainLimit = time.Hour
 
-// duration is how long the session lasts: an hour unless asked otherwise, at
-// most what the role allows, and an hour at most when a role's session assumes
-// the next role.
-func duration(c *call.Call, in *api.AssumeRoleInput, r call.Role) (time.Duration, error) {
-	if in.DurationSeconds == nil {
+// duration is how long a role's session lasts: an hour unless asked otherwise,
+// at most what the role allows, and an hour at most when a role's session
+// assumes the next role. The model has seen to the least.
+func duration(asked *int64, chained bool, r call.Role) (time.Duration, error) {
+	if asked == nil {
 		return time.Hour, nil
 	}
-	d := time.Duration(*in.DurationSeconds) * time.Second
+	d := time.Duration(*asked) * time.Second
 	switch {
-	case d < 15*time.Minute:
-		return 0, aws.Errorf("ValidationError", "The requested DurationSeconds is below the minimum of 900 seconds.").WithStatus(400)
-	case c.Principal.Kind == aws.Session && d > chainLimit:
+	case chained && d > chainLimit:
 		return 0, aws.Errorf("ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.").WithStatus(400)
 	case d > r.MaxSession:
 		return 0, aws.Errorf("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.").WithStatus(400)
@@ -147,143 +150,38 @@ func duration(c *call.Call, in *api.AssumeRoleInput, r call.Role) (time.Duration
 }
 
 // session is whom the credentials will stand for, with the tags that take room
-// in it.
+// in it: those handed on from the calling session, and over them the request's.
 func (s *Service) session(ctx context.Context, c *call.Call, in *api.AssumeRoleInput, r call.Role) (aws.Principal, []aws.Tag, error) {
-	arn, _ := aws.ParseARN(r.ARN)
-	name := r.ARN[strings.LastIndexByte(r.ARN, '/')+1:]
-	p := aws.Principal{
-		Kind: aws.Session, Account: arn.Account, RoleARN: r.ARN, ID: r.ID + ":" + in.RoleSessionName,
-		ARN:            aws.NewARN("sts", "", arn.Account, "assumed-role/"+name+"/"+in.RoleSessionName),
-		SourceIdentity: sourceIdentity(c, in), Chained: c.Principal.Kind == aws.Session,
-	}
+	p := worn(r, in.RoleSessionName)
+	p.SourceIdentity, p.Chained = sourceIdentity(c, in), c.Principal.Kind == aws.Session
 	if was := c.Principal.SourceIdentity; was != "" && in.SourceIdentity != "" && in.SourceIdentity != was {
 		return p, nil, aws.Errorf("ValidationError", "The source identity is already set for this assume role session").WithStatus(400)
 	}
-	if err := s.narrow(ctx, &p, in); err != nil {
+	if err := s.narrow(ctx, &p, in.Policy, in.PolicyArns); err != nil {
 		return p, nil, err
 	}
-	tags, err := tag(&p, c, in, r)
-	return p, tags, err
-}
-
-// narrow adds the session policies.
-func (s *Service) narrow(ctx context.Context, p *aws.Principal, in *api.AssumeRoleInput) error {
-	if in.Policy != "" {
-		_, err := policy.Parse(in.Policy, policy.Session)
-		if e, ok := errors.AsType[*policy.Error](err); ok {
-			return aws.Errorf("MalformedPolicyDocument", "%s", e.Message)
-		}
-		p.SessionPolicies = []string{in.Policy}
-	}
-	if len(in.PolicyArns) > maxSessionPolicies {
-		return aws.Errorf("ValidationError", "1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to %d", maxSessionPolicies).WithStatus(400)
-	}
-	for _, d := range in.PolicyArns {
-		ok, err := s.roles.HasPolicy(ctx, p.Account, d.Arn)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return aws.Errorf("MalformedPolicyDocument", "Policy %s does not exist or is not attachable.", d.Arn)
-		}
-		p.SessionPolicyARNs = append(p.SessionPolicyARNs, d.Arn)
-	}
-	return nil
-}
-
-const maxSessionPolicies = 10
-
-// tag gives the session its principal tags: the role's own, over them those
-// that are handed on from the calling session, over them the request's. It
-// returns the tags that take room in the session: all but the role's own.
-func tag(p *aws.Principal, c *call.Call, in *api.AssumeRoleInput, r call.Role) ([]aws.Tag, error) {
-	if err := checkTags(in.Tags, in.TransitiveTagKeys, c.Principal.TransitiveTagKeys); err != nil {
-		return nil, err
+	inherited := c.Principal.TransitiveTagKeys
+	if err := checkTags(in.Tags, in.TransitiveTagKeys, inherited); err != nil {
+		return p, nil, err
 	}
 	var passed []aws.Tag
 	for _, t := range c.Principal.Tags {
-		if hasKey(c.Principal.TransitiveTagKeys, t.Key) {
+		if hasKey(inherited, t.Key) {
 			passed = append(passed, t)
 		}
 	}
-	for _, t := range in.Tags {
-		passed = append(passed, aws.Tag{Key: t.Key, Value: t.Value})
-	}
-	p.Tags = slices.Clone(r.Tags)
-	for _, t := range passed {
-		i := slices.IndexFunc(p.Tags, func(o aws.Tag) bool { return strings.EqualFold(o.Key, t.Key) })
-		if i < 0 {
-			p.Tags = append(p.Tags, t)
-		} else {
-			p.Tags[i] = t
-		}
-	}
-	p.TransitiveTagKeys = append(slices.Clone(c.Principal.TransitiveTagKeys), in.TransitiveTagKeys...)
-	return passed, nil
+	passed = append(passed, given(in.Tags)...)
+	p.Tags = over(r.Tags, passed)
+	p.TransitiveTagKeys = append(slices.Clone(inherited), in.TransitiveTagKeys...)
+	return p, passed, nil
 }
 
-// checkTags refuses session tags that AWS refuses; their number and length the
-// model bounds. inherited are the transitive keys of the calling session.
-func checkTags(tags []api.Tag, transitive, inherited []string) error {
-	refused := func(text string) error { return aws.Errorf("InvalidParameterValue", "%s", text).WithStatus(400) }
-	var seen []string
-	for _, t := range tags {
-		switch {
-		case len(t.Key) >= 4 && strings.EqualFold(t.Key[:4], "aws:"):
-			return refused("Tag keys starting with 'aws:' are reserved for system use") // AWS's own text is not confirmed
-		case hasKey(seen, t.Key):
-			return refused("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-		case hasKey(inherited, t.Key):
-			return refused("One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.")
-		}
-		seen = append(seen, t.Key)
+// worn is a session of a role.
+func worn(r call.Role, session string) aws.Principal {
+	arn, _ := aws.ParseARN(r.ARN)
+	name := r.ARN[strings.LastIndexByte(r.ARN, '/')+1:]
+	return aws.Principal{
+		Kind: aws.Session, Account: arn.Account, RoleARN: r.ARN, ID: r.ID + ":" + session,
+		ARN: aws.NewARN("sts", "", arn.Account, "assumed-role/"+name+"/"+session),
 	}
-	for _, k := range transitive {
-		if !hasKey(seen, k) {
-			return refused("The specified transitive tag key must be included in the requested tags.")
-		}
-	}
-	return nil
-}
-
-// hasKey looks for a tag's key, whatever its case.
-func hasKey(keys []string, key string) bool {
-	return slices.ContainsFunc(keys, func(k string) bool { return strings.EqualFold(k, key) })
-}
-
-// maxPacked is the room for session policies and tags after packing, and what
-// PackedPolicySize is a percentage of. AWS's own packing is not public; ours is
-// deflate.
-const maxPacked = 2048
-
-// packedSize is how much of the room the passed policies and tags take, in
-// percent; nil when there are none.
-func packedSize(p aws.Principal, tags []aws.Tag) (*int64, error) {
-	policies := slices.Concat(p.SessionPolicies, p.SessionPolicyARNs)
-	plain := slices.Clone(policies)
-	for _, t := range tags {
-		plain = append(plain, t.Key, t.Value)
-	}
-	if len(plain) == 0 {
-		return nil, nil
-	}
-	var packed bytes.Buffer
-	w, err := flate.NewWriter(&packed, flate.DefaultCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write([]byte(strings.Join(plain, "\n"))); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	percent := int64((packed.Len()*100 + maxPacked - 1) / maxPacked)
-	switch {
-	case percent > 100 && len(policies) == 0:
-		return nil, aws.Errorf("PackedPolicyTooLarge", "Packed size of session tags consumes %d%% of allotted space.", percent)
-	case percent > 100:
-		return nil, aws.Errorf("PackedPolicyTooLarge", "Packed policy consumes %d%% of allotted space, please use smaller policy.", percent)
-	}
-	return &percent, nil
 }

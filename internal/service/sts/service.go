@@ -13,23 +13,26 @@ import (
 	"github.com/sekisho/sekisho/internal/token"
 )
 
-// Roles knows roles and policies: IAM does.
-type Roles interface {
+// Identities knows roles, policies and MFA devices: IAM does.
+type Identities interface {
 	// Role returns a role by its ARN, and whether there is one.
 	Role(ctx context.Context, arn string) (call.Role, bool, error)
 	// HasPolicy reports whether an account may use a managed policy.
 	HasPolicy(ctx context.Context, account, arn string) (bool, error)
+	// VerifyMFA spends a code of one of the caller's MFA devices; the error is
+	// the refusal to answer with.
+	VerifyMFA(ctx context.Context, p aws.Principal, serial, code string, now time.Time) error
 }
 
 // Service is STS.
 type Service struct {
-	roles  Roles
-	tokens *seal.Box
+	identities Identities
+	tokens     *seal.Box
 }
 
-// New returns STS over the roles that IAM keeps. tokens is the box that IAM
-// opens session tokens with.
-func New(roles Roles, tokens *seal.Box) *Service { return &Service{roles, tokens} }
+// New returns STS over what IAM keeps. tokens is the box that IAM opens session
+// tokens with.
+func New(identities Identities, tokens *seal.Box) *Service { return &Service{identities, tokens} }
 
 // Operations is STS's table of contents.
 func (s *Service) Operations() []call.Operation {
@@ -37,6 +40,7 @@ func (s *Service) Operations() []call.Operation {
 		call.Op("AssumeRole", s.assumeRoleNeeds, s.assumeRole),
 		call.PublicOp("GetCallerIdentity", "whoever has credentials may know whose they are", s.getCallerIdentity),
 		call.PublicOp("GetSessionToken", "its session can do no more than the keys that ask for it", s.getSessionToken),
+		call.Op("GetFederationToken", s.getFederationTokenNeeds, s.getFederationToken),
 		call.Op("GetAccessKeyInfo", s.getAccessKeyInfoNeeds, s.getAccessKeyInfo),
 	}
 }
@@ -59,53 +63,6 @@ func (s *Service) getAccessKeyInfo(_ context.Context, _ *call.Call, in *api.GetA
 	return &api.GetAccessKeyInfoOutput{Account: account}, nil
 }
 
-const (
-	userSession = 12 * time.Hour // GetSessionToken's default
-	rootSession = time.Hour      // the most that root may have
-)
-
-// getSessionToken makes temporary credentials of a user's own, or of root.
-func (s *Service) getSessionToken(_ context.Context, c *call.Call, in *api.GetSessionTokenInput) (*api.GetSessionTokenOutput, error) {
-	p := c.Principal
-	if p.Temporary || p.Kind != aws.User && p.Kind != aws.Root {
-		return nil, denied("Cannot call GetSessionToken with session credentials")
-	}
-	if in.SerialNumber != "" || in.TokenCode != "" {
-		return nil, noMFA()
-	}
-	lasts := userSession
-	if in.DurationSeconds != nil {
-		lasts = time.Duration(*in.DurationSeconds) * time.Second
-	}
-	if p.Kind == aws.Root {
-		lasts = min(lasts, rootSession)
-	}
-	credentials, err := s.issue(p, c.Time, lasts)
-	return &api.GetSessionTokenOutput{Credentials: credentials}, err
-}
-
-// issue makes credentials with which p acts for a while.
-func (s *Service) issue(p aws.Principal, now time.Time, lasts time.Duration) (*api.Credentials, error) {
-	p.AccessKeyID = token.NewKeyID("ASIA", p.Account)
-	p.Temporary = true
-	p.Issued = now.UTC().Truncate(time.Second)
-	p.Expires = p.Issued.Add(lasts)
-	secret := token.NewSecret()
-	text, err := token.Seal(s.tokens, token.Session{Secret: secret, Principal: p})
-	if err == token.ErrTooLarge {
-		return nil, aws.Errorf("PackedPolicyTooLarge", "Serialized token too large for session")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &api.Credentials{AccessKeyId: p.AccessKeyID, SecretAccessKey: string(secret.Reveal()), SessionToken: text, Expiration: &p.Expires}, nil
-}
-
 func denied(message string) *aws.Error {
 	return &aws.Error{Code: "AccessDenied", Message: message, Status: 403}
-}
-
-// noMFA refuses MFA codes: nobody has a device that could make one.
-func noMFA() *aws.Error {
-	return denied("MultiFactorAuthentication failed with invalid MFA one time pass code.")
 }
