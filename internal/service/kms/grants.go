@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	api "github.com/sekisho/sekisho/internal/api/kms"
 	"github.com/sekisho/sekisho/internal/aws"
@@ -216,9 +217,33 @@ func (s *Service) newGrant(ctx context.Context, c *call.Call, in *api.CreateGran
 		Issuer: c.Account(), Operations: strings.Join(ops, " "), Created: state.Millis(c.Time),
 	}
 	if in.Constraints != nil {
+		for _, context := range []map[string]string{in.Constraints.EncryptionContextEquals, in.Constraints.EncryptionContextSubset} {
+			if err := checkConstraint(context); err != nil {
+				return nil, err
+			}
+		}
 		g.Equals, g.Subset = pairsText(in.Constraints.EncryptionContextEquals), pairsText(in.Constraints.EncryptionContextSubset)
 	}
 	return g, nil
+}
+
+const (
+	constraintPairs = 8   // in one constraint
+	constraintValue = 384 // characters of a pair's value
+)
+
+// checkConstraint refuses constraints beyond AWS's limits. With which error AWS
+// does so is not documented.
+func checkConstraint(context map[string]string) error {
+	if len(context) > constraintPairs {
+		return aws.Errorf("ValidationException", "A grant constraint has at most %d encryption context pairs.", constraintPairs)
+	}
+	for name, value := range context {
+		if utf8.RuneCountInString(value) > constraintValue {
+			return aws.Errorf("ValidationException", "The value of %s in a grant constraint is longer than %d characters.", name, constraintValue)
+		}
+	}
+	return nil
 }
 
 // checkPrincipal refuses who cannot be granted anything: an IAM group, or
