@@ -171,6 +171,13 @@ func TestBoto3(t *testing.T) {
 // destroys.
 func TestTerraform(t *testing.T) {
 	t.Parallel()
+	terraform(t, start(t), "pipeline", "testdata/terraform")
+}
+
+// terraform carries a configuration through its whole life as the root of an
+// account.
+func terraform(t *testing.T, s *server, profile, configuration string) {
+	t.Helper()
 	if _, err := exec.LookPath("terraform"); err != nil {
 		t.Skip("terraform is not installed")
 	}
@@ -178,9 +185,8 @@ func TestTerraform(t *testing.T) {
 	if mirror == "" {
 		t.Skip("no mirror of Terraform's providers with hashicorp/aws: name one with SEKISHO_TEST_TERRAFORM_PLUGINS")
 	}
-	s := start(t)
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("testdata/terraform")); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(configuration)); err != nil {
 		t.Fatal(err)
 	}
 	rc := filepath.Join(dir, "terraformrc")
@@ -188,7 +194,7 @@ func TestTerraform(t *testing.T) {
 	if err := os.WriteFile(rc, []byte(settings), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	env := append(s.environment("pipeline"), "TF_CLI_CONFIG_FILE="+rc, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "AWS_EC2_METADATA_DISABLED=true")
+	env := append(s.environment(profile), "TF_CLI_CONFIG_FILE="+rc, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "AWS_EC2_METADATA_DISABLED=true")
 	sh(t, dir, env, "terraform", "init", "-no-color")
 	sh(t, dir, env, "terraform", "apply", "-auto-approve", "-no-color")
 	sh(t, dir, env, "terraform", "plan", "-detailed-exitcode", "-no-color")
