@@ -70,8 +70,11 @@ func timePointer(t time.Time) *time.Time {
 }
 
 func (s *Service) describeStacksNeeds(ctx context.Context, c *call.Call, in *api.DescribeStacksInput) ([]call.Need, error) {
-	if in.StackName == "" {
-		return []call.Need{{Action: "cloudformation:DescribeStacks", Resource: anyStack(c)}}, nil
+	if in.StackName == "" { // to describe them all is to list them
+		return []call.Need{
+			{Action: "cloudformation:DescribeStacks", Resource: "*"},
+			{Action: "cloudformation:ListStacks", Resource: anyStack(c)},
+		}, nil
 	}
 	return s.need(ctx, c, "cloudformation:DescribeStacks", in.StackName, nil)
 }

@@ -825,7 +825,23 @@ func TestPermissions(t *testing.T) {
 			}
 		}
 		w.Forget(alice)
+		w.Grant(alice, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"cloudformation:DescribeStacks","Resource":"*"}]}`)
+		_, err := c.DescribeStacks(ctx, &api.DescribeStacksInput{})
+		wantError(t, err, "AccessDenied", "cloudformation:ListStacks on resource: arn:aws:cloudformation:us-east-1:"+account+":stack/*/*")
+		w.Forget(alice)
+		// The policy by which AWS keeps callers from describing all stacks.
+		w.Grant(alice, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"cloudformation:*","Resource":"*"},
+			{"Effect":"Deny","Action":"cloudformation:DescribeStacks","NotResource":"arn:aws:cloudformation:*:*:stack/*/*"}]}`)
+		_, err = c.DescribeStacks(ctx, &api.DescribeStacksInput{})
+		wantError(t, err, "AccessDenied", "cloudformation:DescribeStacks")
+		if _, err := c.DescribeStacks(ctx, &api.DescribeStacksInput{StackName: "one"}); err != nil {
+			t.Error(err)
+		}
+		w.Forget(alice)
 		w.Grant(alice, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"cloudformation:*","Resource":"*"}]}`)
+		if _, err := c.DescribeStacks(ctx, &api.DescribeStacksInput{}); err != nil {
+			t.Error(err)
+		}
 		for name, do := range map[string]func() error{
 			"create": func() error {
 				_, err := c.CreateStack(ctx, &api.CreateStackInput{StackName: "x", TemplateBody: two, RoleARN: role})
