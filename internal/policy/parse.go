@@ -401,12 +401,12 @@ func (p *parser) checkAction(v *node) {
 	switch {
 	case !ok || name == "":
 		p.fault(phaseActionForm, v.start, noVendor, invalid)
-	case strings.Contains(strings.ReplaceAll(name, "${", ""), ":"):
+	case strings.Contains(name, "${"): // no place for variables
+		p.fault(phaseLegacy, v.start, legacyParsing, invalid)
+	case strings.Contains(name, ":"):
 		p.fault(phaseActionForm, v.start, colons, invalid)
 	case !isVendor(service):
 		p.fault(phaseActionForm, v.start, "Vendor "+service+" is not valid", invalid)
-	case strings.Contains(name, "${"): // no place for variables
-		p.fault(phaseLegacy, v.start, legacyParsing, invalid)
 	}
 }
 
