@@ -217,6 +217,11 @@ func (k *Checkpoint) run(ctx context.Context, op call.Operation, e *call.Entry, 
 
 // judge asks the engine about one need and notes the judgement.
 func (k *Checkpoint) judge(ctx context.Context, c *call.Call, n call.Need, e *call.Entry) error {
+	if n.As != nil {
+		as := *c
+		as.Principal = *n.As
+		c = &as
+	}
 	set, err := k.identity.For(ctx, c.Principal)
 	if err != nil {
 		return err
@@ -308,7 +313,7 @@ func readOnly(operation string) bool {
 	case "AssumeRole", "Decrypt", "Encrypt", "GitPull", "ReEncrypt":
 		return true
 	}
-	for _, verb := range [...]string{"Get", "List", "Describe", "Head", "Lookup", "BatchGet", "Validate", "Test", "GenerateDataKey", "GenerateRandom"} {
+	for _, verb := range [...]string{"Get", "List", "Describe", "Head", "Lookup", "BatchGet", "Validate", "Test", "GenerateDataKey", "GenerateRandom", "GenerateCredentialReport", "GenerateServiceLastAccessedDetails", "Simulate"} {
 		if strings.HasPrefix(operation, verb) {
 			return true
 		}

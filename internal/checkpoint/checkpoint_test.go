@@ -361,6 +361,7 @@ func TestReadOnly(t *testing.T) {
 		"GetObject": true, "ListKeys": true, "DescribeKey": true, "HeadObject": true, "LookupEvents": true, "BatchGetRepositories": true,
 		"ValidateTemplate": true, "TestEventPattern": true, "GitPull": true,
 		"AssumeRole": true, "Decrypt": true, "Encrypt": true, "ReEncrypt": true, "GenerateDataKeyWithoutPlaintext": true,
+		"GenerateCredentialReport": true, "SimulatePrincipalPolicy": true,
 		"GitPush": false, "PutObject": false, "CreateKey": false, "DeleteObject": false, "EncryptMore": false, "DisableKey": false,
 	} {
 		if got := readOnly(name); got != want {

@@ -28,6 +28,7 @@ func (s *Service) Operations() []call.Operation {
 		s.serverCertificateOperations(),
 		s.signingOperations(),
 		s.linkedOperations(),
+		s.accessOperations(),
 	)
 }
 

@@ -81,9 +81,12 @@ func (s *Service) getRole(ctx context.Context, c *call.Call, in *api.GetRoleInpu
 		}
 		tags, err := tagsOf(ctx, tx, e.ID)
 		r = e.role()
-		r.PermissionsBoundary, r.Tags, r.RoleLastUsed = e.boundary(), shownTags(tags), &api.RoleLastUsed{}
+		r.PermissionsBoundary, r.Tags = e.boundary(), shownTags(tags)
 		return err
 	})
+	if err == nil {
+		r.RoleLastUsed, err = s.lastUsed(ctx, r.RoleId)
+	}
 	return &api.GetRoleOutput{Role: &r}, err
 }
 

@@ -37,12 +37,16 @@ type Service struct {
 type Uses interface {
 	// KeyUse returns the last use of an access key, and whether there is one.
 	KeyUse(ctx context.Context, keyID string) (call.Use, bool, error)
+	// UsesOf returns what users, roles and roots, given by their unique ids
+	// (the account for a root), have used: each action's last use.
+	UsesOf(ctx context.Context, ids []string) ([]call.Use, error)
 }
 
 // unused is the record of a world in which nothing is recorded.
 type unused struct{}
 
 func (unused) KeyUse(context.Context, string) (call.Use, bool, error) { return call.Use{}, false, nil }
+func (unused) UsesOf(context.Context, []string) ([]call.Use, error)   { return nil, nil }
 
 // Options are the optional parts of IAM.
 type Options struct {
