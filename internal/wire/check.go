@@ -28,7 +28,7 @@ func (op *Op) Check(in any) error {
 		return nil
 	}
 	if op.service.Protocol == JSON {
-		return &aws.Error{Code: "ValidationException", Message: text}
+		return &aws.Error{Code: op.service.invalid(), Message: text}
 	}
 	return &aws.Error{Code: "ValidationError", Message: text, Status: 400}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/sekisho/sekisho/internal/api/codecommit"
 	"github.com/sekisho/sekisho/internal/api/events"
 	"github.com/sekisho/sekisho/internal/api/iam"
+	"github.com/sekisho/sekisho/internal/api/organizations"
 	"github.com/sekisho/sekisho/internal/api/s3"
 	"github.com/sekisho/sekisho/internal/aws"
 )
@@ -33,6 +34,8 @@ func TestCheck(t *testing.T) {
 			"1 validation error detected: Value '1000000000' at 'maxSessionDuration' failed to satisfy constraint: Member must have value less than or equal to 43200"},
 		"within a list": {"events", "PutTargets", &events.PutTargetsInput{Rule: "r", Targets: []events.Target{{Id: "a b", Arn: "arn:aws:events:us-east-1:111111111111:event-bus/x"}}}, "ValidationException",
 			`1 validation error detected: Value 'a b' at 'targets.1.member.id' failed to satisfy constraint: Member must satisfy regular expression pattern: [\.\-_A-Za-z0-9]+`},
+		"a service's own code": {"organizations", "DescribeAccount", &organizations.DescribeAccountInput{AccountId: "1"}, "InvalidInputException",
+			`1 validation error detected: Value '1' at 'accountId' failed to satisfy constraint: Member must satisfy regular expression pattern: ^\d{12}$`},
 		"S3 by itself":  {"s3", "PutObject", &s3.PutObjectInput{}, "", ""},
 		"in no model":   {"codecommit", "UploadArchive", &codecommit.UploadArchiveInput{}, "", ""},
 		"its own error": {"codecommit", "GetBranch", &codecommit.GetBranchInput{}, "", ""},

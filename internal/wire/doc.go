@@ -11,8 +11,8 @@
 // # Who checks what
 //
 // DecodeRequest holds inputs to the constraints of the model and refuses in
-// AWS's words: ValidationException, for query services ValidationError. Three
-// things are left to the services:
+// AWS's words: ValidationException, for query services ValidationError, for
+// Organizations InvalidInputException. Three things are left to the services:
 //
 //   - What a service models as errors of its own, member by member, as
 //     CodeCommit (RepositoryNameRequiredException, InvalidPathException) and

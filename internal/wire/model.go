@@ -29,6 +29,9 @@ type Model struct {
 	Signing string
 	// Target is the prefix of X-Amz-Target, without the dot.
 	Target string
+	// Invalid is the code that refuses an input against the model's
+	// constraints, where it is not the protocol's usual one.
+	Invalid string
 	// Namespace is the XML namespace of answers.
 	Namespace string
 	// Operations are all operations, by name in ascending order.

@@ -229,9 +229,18 @@ func (op *Op) decodeJSON(body []byte, in reflect.Value) error {
 		return err
 	}
 	if text := r.check.message(); text != "" {
-		return &aws.Error{Code: "ValidationException", Message: text}
+		return &aws.Error{Code: op.service.invalid(), Message: text}
 	}
 	return nil
+}
+
+// invalid is the code that refuses an input against the model's constraints in
+// a JSON service.
+func (s *Service) invalid() string {
+	if s.Invalid != "" {
+		return s.Invalid
+	}
+	return "ValidationException"
 }
 
 func (op *Op) decodeQuery(r *Request, in reflect.Value) error {

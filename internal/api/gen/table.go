@@ -48,6 +48,10 @@ var roots = map[string]string{
 // of the only member.
 var unwrapped = map[string]bool{"GetBucketLocation": true}
 
+// invalid are the codes with which services refuse what the model's constraints
+// do not allow, where it is not their protocol's usual one.
+var invalid = map[string]string{"organizations": "InvalidInputException"}
+
 var protocols = map[string]string{"json": "JSON", "query": "Query", "rest-xml": "RESTXML"}
 
 func (g *generator) table() ([]byte, error) {
@@ -64,6 +68,9 @@ func (g *generator) table() ([]byte, error) {
 	fmt.Fprintf(&b, "// Model describes %s, API version %s, to package wire.\nfunc Model() *wire.Model {\nreturn &wire.Model{\n", g.service, g.Metadata.APIVersion)
 	fmt.Fprintf(&b, "Name: %q,\nProtocol: wire.%s,\nVersion: %q,\nEndpoint: %q,\nSigning: %q,\n", g.service, protocol, g.Metadata.APIVersion, g.Metadata.EndpointPrefix, signing)
 	fmt.Fprintf(&b, "Target: %q,\nNamespace: %q,\n", g.Metadata.TargetPrefix, g.namespace())
+	if code := invalid[g.service]; code != "" {
+		fmt.Fprintf(&b, "Invalid: %q,\n", code)
+	}
 	g.operationTable(&b)
 	g.errorTable(&b)
 	if err := g.ruleTable(&b); err != nil {

@@ -18,6 +18,7 @@ func Model() *wire.Model {
 		Signing:   "organizations",
 		Target:    "AWSOrganizationsV20161128",
 		Namespace: "",
+		Invalid:   "InvalidInputException",
 		Operations: []wire.Operation{
 			{Name: "AcceptHandshake", Method: "POST", URI: "/", Status: 0, In: reflect.TypeFor[AcceptHandshakeInput](), Out: reflect.TypeFor[AcceptHandshakeOutput](), Errors: []string{"AccessDeniedException", "AWSOrganizationsNotInUseException", "HandshakeConstraintViolationException", "HandshakeNotFoundException", "InvalidHandshakeTransitionException", "HandshakeAlreadyInStateException", "InvalidInputException", "ConcurrentModificationException", "ServiceException", "TooManyRequestsException", "AccessDeniedForDependencyException", "ConstraintViolationException", "MasterCannotLeaveOrganizationException"}},
 			{Name: "AttachPolicy", Method: "POST", URI: "/", Status: 0, In: reflect.TypeFor[AttachPolicyInput](), Out: reflect.TypeFor[AttachPolicyOutput](), Void: true, Errors: []string{"AccessDeniedException", "AWSOrganizationsNotInUseException", "ConcurrentModificationException", "ConstraintViolationException", "DuplicatePolicyAttachmentException", "InvalidInputException", "PolicyNotFoundException", "PolicyTypeNotEnabledException", "ServiceException", "TargetNotFoundException", "TooManyRequestsException", "UnsupportedAPIEndpointException", "PolicyChangesInProgressException"}},
