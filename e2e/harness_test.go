@@ -194,6 +194,12 @@ type account struct {
 	sts            *sts.Client
 }
 
+// forget closes connections that wait for the next call: those to a server that
+// was killed fail it.
+func (a *account) forget() {
+	a.config.HTTPClient.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+}
+
 func (s *server) account(profile string) *account { return clients(s.config(profile)) }
 
 func clients(c aws.Config) *account {

@@ -75,7 +75,7 @@ func (l *leaking) load() {
 		})
 	}
 	wait.Wait()
-	l.a.config.HTTPClient.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+	l.a.forget()
 }
 
 func (l *leaking) whole(i int) {

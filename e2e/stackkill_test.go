@@ -181,6 +181,7 @@ func (d *deployer) revive() {
 	d.again()
 	d.kills++
 	for _, a := range []*account{d.repository, d.pipelines["pipeline"]} {
+		a.forget()
 		out, err := a.cloudformation.DescribeStacks(context.Background(), &cloudformation.DescribeStacksInput{})
 		if err != nil {
 			d.t.Fatal(err)

@@ -107,15 +107,13 @@ func content(name string, size int) string {
 func (k *storing) round(n int) {
 	k.t.Helper()
 	process := k.cmd.Process
-	kill := func(after time.Duration) *time.Timer {
-		return time.AfterFunc(after, func() { process.Signal(syscall.SIGKILL) })
-	}
+	kill := func(after time.Duration) { time.AfterFunc(after, func() { process.Signal(syscall.SIGKILL) }) }
 	most := 300 * time.Millisecond
 	completion := time.Duration(-1) // a third of the rounds ends inside a completion
 	if n%3 == 0 {
 		completion, most = time.Duration(k.chance.Int64N(int64(6*time.Millisecond))), 3*time.Second
 	}
-	timer := kill(20*time.Millisecond + time.Duration(k.chance.Int64N(int64(most))))
+	kill(20*time.Millisecond + time.Duration(k.chance.Int64N(int64(most))))
 	var wait sync.WaitGroup
 	for i := range k.puts {
 		wait.Go(func() {
@@ -132,11 +130,11 @@ func (k *storing) round(n int) {
 		}
 	})
 	wait.Wait()
-	timer.Stop()
 	if err := k.cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		k.t.Fatalf("the server ended by itself: %v", err)
 	}
 	k.again()
+	k.a.forget()
 	k.resume()
 	k.latest()
 }
@@ -300,6 +298,7 @@ func (k *storing) finish() {
 	}
 	k.stop()
 	k.again() // sweeps what the last process left
+	k.a.forget()
 	missing, blobs := maps.Clone(k.acknowledged), 0
 	pages := s3.NewListObjectVersionsPaginator(k.a.s3, &s3.ListObjectVersionsInput{Bucket: k.bucket})
 	for pages.HasMorePages() {
