@@ -294,6 +294,8 @@ func InternalCode(service string) string {
 		return "ServiceFailure"
 	case "kms":
 		return "KMSInternalException"
+	case "organizations":
+		return "ServiceException"
 	case "s3":
 		return "InternalError"
 	}

@@ -81,6 +81,9 @@ func (f facts) global(name string) (string, bool) {
 	case "aws:epochtime":
 		return strconv.FormatInt(c.Time.Unix(), 10), true
 	case "aws:requestedregion":
+		if c.Service == "iam" || c.Service == "organizations" {
+			return "us-east-1", true // where AWS has its global services
+		}
 		return c.Region, c.Region != ""
 	case "aws:resourceaccount":
 		return f.owner, f.owner != ""

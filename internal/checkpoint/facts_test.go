@@ -116,6 +116,7 @@ func TestRequestKeys(t *testing.T) {
 		{"epoch", "aws:epochtime", &bare, "", []string{"1772366400"}},
 		{"region", "aws:requestedregion", full, "", []string{"eu-central-1"}},
 		{"no region", "aws:requestedregion", &bare, "", nil},
+		{"the region of a global service", "aws:requestedregion", &call.Call{Service: "organizations", Region: "eu-central-1"}, "", []string{"us-east-1"}},
 		{"owner", "aws:resourceaccount", &bare, "222222222222", []string{"222222222222"}},
 		{"no owner", "aws:resourceaccount", &bare, "", nil},
 		{"direct", "aws:viaawsservice", &bare, "", []string{"false"}},

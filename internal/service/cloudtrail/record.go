@@ -247,10 +247,10 @@ func eventName(service, operation string) string {
 	return operation
 }
 
-// eventRegion is where the call stands in the history: IAM is global and
-// records in us-east-1.
+// eventRegion is where the call stands in the history: global services record
+// in us-east-1.
 func eventRegion(c *call.Call) string {
-	if c.Service == "iam" || c.Region == "" {
+	if c.Service == "iam" || c.Service == "organizations" || c.Region == "" {
 		return "us-east-1"
 	}
 	return c.Region
