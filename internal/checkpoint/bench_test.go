@@ -18,7 +18,22 @@ func (nowhere) Record(context.Context, *call.Entry) error { return nil }
 // BenchmarkAuthorise takes a call through the checkpoint whose deed and record
 // cost nothing: an upload to an artifact bucket by a role with a policy of
 // five statements, judged with the bucket's own policy of three.
-func BenchmarkAuthorise(b *testing.B) {
+func BenchmarkAuthorise(b *testing.B) { authorise(b, nil) }
+
+// BenchmarkAuthoriseInOrganization is the same between two members of an
+// organization, whose levels allow everything.
+func BenchmarkAuthoriseInOrganization(b *testing.B) {
+	level := func(kind policy.Kind, text string) [][]policy.Source {
+		source := policy.Source{Kind: kind, Doc: parsed(b, kind, text)}
+		return [][]policy.Source{{source}, {source}, {source}}
+	}
+	authorise(b, realm{
+		"111111111111": {Organization: "o-0123456789", SCPs: level(policy.SCP, `{"Effect":"Allow","Action":"*","Resource":"*"}`)},
+		"222222222222": {Organization: "o-0123456789", RCPs: level(policy.RCP, `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}`)},
+	})
+}
+
+func authorise(b *testing.B, organizations Organizations) {
 	var statements []string
 	for i := range 4 {
 		statements = append(statements, fmt.Sprintf(`{"Effect":"Allow","Action":["codecommit:Get*","kms:Decrypt"],"Resource":"arn:aws:codecommit:us-east-1:111111111111:r%d"}`, i))
@@ -38,6 +53,9 @@ func BenchmarkAuthorise(b *testing.B) {
 	}
 	k := newBench(b, strings.Join(statements, ","), needing("PutObject", need))
 	quiet := New(k.people, nowhere{}, Options{Now: k.Checkpoint.now})
+	if organizations != nil {
+		quiet.Bind(organizations)
+	}
 	quiet.Serve("s3", []call.Operation{needing("PutObject", need)})
 	c := &call.Call{
 		ID: "request-1", Service: "s3", Operation: "PutObject", Principal: callers["role"], Region: "us-east-1", Time: k.now,

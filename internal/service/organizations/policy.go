@@ -121,13 +121,14 @@ func (o organization) own(ctx context.Context, tx *state.Tx, id string) (policyR
 	return p, err
 }
 
-// check holds a policy's content against its type's grammar and size.
+// check holds a policy's content against its type's grammar, which knows the
+// newer language only, and its size.
 func (p policyRow) check() error {
 	if utf8.RuneCountInString(p.Content) > quotas[p.Type].size {
 		return constraint("POLICY_CONTENT_LIMIT_EXCEEDED", "You have exceeded the maximum size of a policy, which is %d characters.", quotas[p.Type].size)
 	}
 	doc, err := policy.Parse(p.Content, p.kind())
-	if err != nil || p.Type == rcp && !limiting(doc) {
+	if err != nil || doc.Version() != "2012-10-17" || p.Type == rcp && !limiting(doc) {
 		return errMalformed
 	}
 	return nil
@@ -137,9 +138,6 @@ func (p policyRow) check() error {
 // customer's resource control policy may have: the Allow is in
 // RCPFullAWSAccess, and neither NotAction nor NotPrincipal are taken.
 func limiting(doc *policy.Document) bool {
-	if doc.Version() != "2012-10-17" {
-		return false
-	}
 	for i := range doc.Len() {
 		var s map[string]json.RawMessage
 		if json.Unmarshal(doc.Statement(i), &s) != nil || string(s["Effect"]) != `"Deny"` || s["NotAction"] != nil || s["NotPrincipal"] != nil {

@@ -7,8 +7,10 @@
 // could be found out. Not confirmed are: the wording of quotas of units, of
 // policies and of their sizes, of DuplicatePolicyAttachmentException,
 // PolicyInUseException and of handshakes; that names of policies are unique
-// within their type only; and which needs besides the account's MoveAccount
-// has.
+// within their type only; whether a customer's resource control policy may
+// name all actions by a lone asterisk; which error MoveAccount gives for a
+// source that is not the account's parent; and that its permission is asked on
+// both parents too.
 package organizations
 
 import (
