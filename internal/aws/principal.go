@@ -64,6 +64,9 @@ type Principal struct {
 	SourceIdentity    string   `json:",omitempty"`
 	Tags              []Tag    `json:",omitempty"`
 	TransitiveTagKeys []string `json:",omitempty"`
+	// Provided are condition keys, in lower case, that an identity provider
+	// vouched for when the session was made.
+	Provided map[string][]string `json:",omitempty"`
 	// Chained is set when the session was assumed by another session.
 	Chained bool `json:",omitempty"`
 }

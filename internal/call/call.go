@@ -97,6 +97,9 @@ type Need struct {
 	// Keys are condition keys of this action and resource. Names are in lower
 	// case.
 	Keys policy.Keys
+	// As is who asks, where that is not the caller but somebody whom the request
+	// proves by itself: a web identity. Nil means the caller.
+	As *aws.Principal
 	// Refuse words the refusal; nil means the service's usual one (see
 	// checkpoint.Refusal).
 	Refuse func(c *Call, n Need, d policy.Decision) *aws.Error

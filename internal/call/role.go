@@ -15,3 +15,13 @@ type Role struct {
 	MaxSession time.Duration
 	Tags       []aws.Tag
 }
+
+// IdentityProvider is an OpenID Connect provider that an account trusts.
+type IdentityProvider struct {
+	ARN string
+	// URL is the issuer's, without https://.
+	URL string
+	// Clients are those for whom its tokens have to be made, Thumbprints the
+	// SHA-1 sums of certificates that vouch for it.
+	Clients, Thumbprints []string
+}

@@ -312,7 +312,7 @@ func NotImplemented(service, operation string) *aws.Error {
 // does: the use of a key or a role changes neither.
 func readOnly(operation string) bool {
 	switch operation {
-	case "AssumeRole", "Decrypt", "Encrypt", "GitPull", "ReEncrypt":
+	case "AssumeRole", "AssumeRoleWithWebIdentity", "DecodeAuthorizationMessage", "Decrypt", "Encrypt", "GitPull", "ReEncrypt":
 		return true
 	}
 	for _, verb := range [...]string{"Get", "List", "Describe", "Head", "Lookup", "BatchGet", "Validate", "Test", "GenerateDataKey", "GenerateRandom", "GenerateCredentialReport", "GenerateServiceLastAccessedDetails", "Simulate"} {

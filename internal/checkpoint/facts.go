@@ -28,6 +28,9 @@ func (f facts) Lookup(name string) ([]string, bool) {
 	if v, ok := f.c.Keys[name]; ok {
 		return v, true
 	}
+	if v, ok := f.c.Principal.Provided[name]; ok {
+		return v, true
+	}
 	if v, ok := f.global(name); ok {
 		return []string{v}, true
 	}

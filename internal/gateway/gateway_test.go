@@ -152,6 +152,9 @@ func newSite(t *testing.T) *site {
 		op(s, "GetCallerIdentity", func(*sts.GetCallerIdentityInput) (*sts.GetCallerIdentityOutput, error) {
 			return &sts.GetCallerIdentityOutput{Account: "111111111111"}, nil
 		}),
+		op(s, "AssumeRoleWithWebIdentity", func(in *sts.AssumeRoleWithWebIdentityInput) (*sts.AssumeRoleWithWebIdentityOutput, error) {
+			return &sts.AssumeRoleWithWebIdentityOutput{SubjectFromWebIdentityToken: in.WebIdentityToken}, nil
+		}),
 	})
 	door.Serve("s3", []call.Operation{
 		op(s, "ListBuckets", func(*s3.ListBucketsInput) (*s3.ListBucketsOutput, error) { panic("oh") }),
@@ -393,6 +396,21 @@ func TestRouting(t *testing.T) {
 	}
 }
 
+// A web identity's token is all the proof there is: nobody has signed.
+func TestWebIdentity(t *testing.T) {
+	s := newSite(t)
+	got := s.ask(t, identity.with(func(a *ask) {
+		a.service = ""
+		a.body = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn:aws:iam::111111111111:role/R&RoleSessionName=run&WebIdentityToken=a.b.c"
+	}))
+	if got.status != 200 || !strings.Contains(got.body, "<SubjectFromWebIdentityToken>a.b.c</SubjectFromWebIdentityToken>") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if c, _ := s.last(t); c.Principal.Kind != aws.Anonymous || c.Region != "us-east-1" {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestBaseURL(t *testing.T) {
 	s := newSite(t)
 	for host, want := range map[string]string{
@@ -458,6 +476,9 @@ func TestRefusals(t *testing.T) {
 		{"query garbage", identity.with(garbage), 400, "IncompleteSignature"},
 		{"query not served", identity.with(func(a *ask) { a.body = "Action=GetFederationToken&Version=2011-06-15&Name=n" }), 501, "NotImplemented"},
 		{"query not served, unproven", identity.with(func(a *ask) { a.body, a.service = "Action=GetFederationToken&Version=2011-06-15", "" }), 403, "MissingAuthenticationToken"},
+		{"query not served, proven by its token", identity.with(func(a *ask) { a.body, a.service = "Action=AssumeRoleWithSAML&Version=2011-06-15", "" }), 501, "NotImplemented"},
+		{"query such an action of another service", identity.with(func(a *ask) { a.body, a.service = "Action=AssumeRoleWithSAML&Version=2010-05-08", "" }), 403, "MissingAuthenticationToken"},
+		{"query such an action with a wrong signature", identity.with(func(a *ask) { a.body, a.secret = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15", "x" }), 403, "SignatureDoesNotMatch"},
 		{"query unknown action", identity.with(func(a *ask) { a.body = "Action=Nonsense&Version=2011-06-15" }), 400, "InvalidAction"},
 		{"query no action", identity.with(func(a *ask) { a.body = "x=y" }), 400, "MissingAction"},
 		{"query too long", identity.with(func(a *ask) { a.body = strings.Repeat("a", 4<<20+1) }), 413, "RequestEntityTooLarge"},

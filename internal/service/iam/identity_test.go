@@ -213,7 +213,7 @@ func code(err error) string {
 // nobody once the user or role is gone, also when a namesake has come.
 func TestTokensDieWithTheirUserOrRole(t *testing.T) {
 	each(t, iam.Options{}, func(w world) {
-		w.env.Door.Serve("sts", sts.New(w.iam, w.env.Master.For(iam.TokenPurpose)).Operations())
+		w.env.Door.Serve("sts", sts.New(w.iam, w.env.Master.For(iam.TokenPurpose), sts.Options{}).Operations())
 		makeRole := func() {
 			must(w.root.CreateRole(ctx(), &api.CreateRoleInput{RoleName: "R", AssumeRolePolicyDocument: trust}))(w)
 		}

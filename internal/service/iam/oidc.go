@@ -153,6 +153,25 @@ func (s *Service) createOpenIDConnectProvider(ctx context.Context, c *call.Call,
 	return &api.CreateOpenIDConnectProviderOutput{OpenIDConnectProviderArn: p.ARN, Tags: in.Tags}, err
 }
 
+// IdentityProvider returns an account's OpenID Connect provider of an issuer, and
+// whether there is one: STS asks for those who show its tokens.
+func (s *Service) IdentityProvider(ctx context.Context, account, issuer string) (out call.IdentityProvider, ok bool, err error) {
+	err = s.db.View(ctx, func(tx *state.Tx) error {
+		p, err := findOIDC(ctx, tx, account, aws.NewARN("iam", "", account, string(oidcProvider)+"/"+withoutScheme(issuer)))
+		if isNoSuch(err) {
+			ok = false
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		out, ok = call.IdentityProvider{ARN: p.ARN, URL: p.URL}, true
+		out.Clients, out.Thumbprints, err = p.lists()
+		return err
+	})
+	return out, ok && err == nil, err
+}
+
 func (s *Service) getOpenIDConnectProvider(ctx context.Context, c *call.Call, in *api.GetOpenIDConnectProviderInput) (*api.GetOpenIDConnectProviderOutput, error) {
 	out := &api.GetOpenIDConnectProviderOutput{}
 	err := s.db.View(ctx, func(tx *state.Tx) error {

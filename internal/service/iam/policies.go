@@ -118,6 +118,9 @@ func (s *Service) For(ctx context.Context, p aws.Principal) (*policy.Set, error)
 	default:
 		return noPolicies, nil
 	}
+	if id == "" { // a web identity, of which its provider alone knows
+		return noPolicies, nil
+	}
 	key := id
 	if narrowed(p) {
 		key += "\x00" + strings.Join(p.SessionPolicies, "\x00") + "\x01" + strings.Join(p.SessionPolicyARNs, "\x00")

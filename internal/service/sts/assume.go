@@ -33,7 +33,7 @@ func (s *Service) assumeRoleNeeds(ctx context.Context, c *call.Call, in *api.Ass
 		return nil, err
 	}
 	if !ok { // as if there were a role that trusts nobody
-		r = call.Role{ARN: in.RoleArn, Trust: &policy.Source{Kind: policy.Trust, Name: "trust policy", On: in.RoleArn}}
+		r = nobodysRole(in.RoleArn)
 	}
 	k := keys(c, in, r)
 	verified, err := s.verifyMFA(ctx, c, in.SerialNumber, in.TokenCode)
@@ -59,6 +59,11 @@ func (s *Service) assumeRoleNeeds(ctx context.Context, c *call.Call, in *api.Ass
 	return list, nil
 }
 
+// nobodysRole is a role that trusts nobody: it stands for one that there is not.
+func nobodysRole(arn string) call.Role {
+	return call.Role{ARN: arn, Trust: &policy.Source{Kind: policy.Trust, Name: "trust policy", On: arn}}
+}
+
 // refuse words every refusal alike, so that a caller does not learn whether
 // there is such a role.
 func refuse(c *call.Call, n call.Need, _ policy.Decision) *aws.Error {
@@ -82,11 +87,15 @@ func keys(c *call.Call, in *api.AssumeRoleInput, r call.Role) policy.Keys {
 	if len(in.TransitiveTagKeys) > 0 {
 		k["sts:transitivetagkeys"] = in.TransitiveTagKeys
 	}
+	addRoleTags(k, r)
+	return k
+}
+
+func addRoleTags(k policy.Keys, r call.Role) {
 	for _, t := range r.Tags {
 		k["aws:resourcetag/"+strings.ToLower(t.Key)] = []string{t.Value}
 		k["iam:resourcetag/"+strings.ToLower(t.Key)] = []string{t.Value}
 	}
-	return k
 }
 
 // sourceIdentity is the one the session will have: once set it stays.

@@ -9,6 +9,7 @@ import (
 	api "github.com/sekisho/sekisho/internal/api/sts"
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/oidc"
 	"github.com/sekisho/sekisho/internal/seal"
 	"github.com/sekisho/sekisho/internal/token"
 )
@@ -19,6 +20,9 @@ type Identities interface {
 	Role(ctx context.Context, arn string) (call.Role, bool, error)
 	// HasPolicy reports whether an account may use a managed policy.
 	HasPolicy(ctx context.Context, account, arn string) (bool, error)
+	// IdentityProvider returns an account's OpenID Connect provider of an
+	// issuer, and whether there is one.
+	IdentityProvider(ctx context.Context, account, issuer string) (call.IdentityProvider, bool, error)
 	// VerifyMFA spends a code of one of the caller's MFA devices; the error is
 	// the refusal to answer with.
 	VerifyMFA(ctx context.Context, p aws.Principal, serial, code string, now time.Time) error
@@ -28,11 +32,24 @@ type Identities interface {
 type Service struct {
 	identities Identities
 	tokens     *seal.Box
+	issuers    *oidc.Client
+}
+
+// Options are the optional parts of STS.
+type Options struct {
+	// Issuers verifies the tokens of web identities; nil means a client on the
+	// network.
+	Issuers *oidc.Client
 }
 
 // New returns STS over what IAM keeps. tokens is the box that IAM opens session
 // tokens with.
-func New(identities Identities, tokens *seal.Box) *Service { return &Service{identities, tokens} }
+func New(identities Identities, tokens *seal.Box, o Options) *Service {
+	if o.Issuers == nil {
+		o.Issuers = oidc.New(oidc.Options{})
+	}
+	return &Service{identities, tokens, o.Issuers}
+}
 
 // Operations is STS's table of contents.
 func (s *Service) Operations() []call.Operation {
@@ -41,6 +58,7 @@ func (s *Service) Operations() []call.Operation {
 		call.PublicOp("GetCallerIdentity", "whoever has credentials may know whose they are", s.getCallerIdentity),
 		call.PublicOp("GetSessionToken", "its session can do no more than the keys that ask for it", s.getSessionToken),
 		call.Op("GetFederationToken", s.getFederationTokenNeeds, s.getFederationToken),
+		call.Op("AssumeRoleWithWebIdentity", s.assumeRoleWithWebIdentityNeeds, s.assumeRoleWithWebIdentity),
 		call.Op("GetAccessKeyInfo", s.getAccessKeyInfoNeeds, s.getAccessKeyInfo),
 	}
 }

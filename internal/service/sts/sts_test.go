@@ -31,7 +31,7 @@ func serve(e *servicetest.Env) *iam.Service {
 		}
 	}
 	e.Door.Serve("iam", roles.Operations())
-	e.Door.Serve("sts", sts.New(roles, e.Master.For(iam.TokenPurpose)).Operations())
+	e.Door.Serve("sts", sts.New(roles, e.Master.For(iam.TokenPurpose), sts.Options{}).Operations())
 	return roles
 }
 
