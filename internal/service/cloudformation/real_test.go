@@ -72,7 +72,7 @@ func newRealWorld(t *testing.T, db *state.DB) *realWorld {
 	w.door = checkpoint.New(people, w, checkpoint.Options{BaseURL: "https://127.0.0.1:4566", Check: serviceapi.Check})
 	bus := events.New(db, w.door, jobs, events.Options{})
 	w.door.Serve("iam", people.Operations())
-	w.door.Serve("sts", sts.New(people, master.For("sts/token")).Operations())
+	w.door.Serve("sts", sts.New(people, master.For("sts/token"), sts.Options{}).Operations())
 	w.door.Serve("kms", kms.New(db, jobs, master, people, kms.Options{}).Operations())
 	w.door.Serve("s3", s3.New(db, blob.NewMemory(), master.For("s3"), w.door, people, jobs).Operations())
 	w.door.Serve("codecommit", codecommit.New(db, store, w.door, jobs).Operations())
