@@ -149,10 +149,10 @@ func (e *evaluator) sources(list []policy.Source, texts []string, kind policy.Ki
 
 // levels parses the documents of an organization's levels.
 func (e *evaluator) levels(list [][]policy.Source, texts [][]string, kind policy.Kind, r *refusal) ([][]policy.Source, *refusal) {
-	for len(list) < len(texts) {
-		list = append(list[:cap(list)], nil)
+	if short := len(texts) - cap(list); short > 0 {
+		list = append(list[:cap(list)], make([][]policy.Source, short)...)
 	}
-	list = list[:len(texts)]
+	list = list[:len(texts)] // with the room of the levels before
 	for i, level := range texts {
 		before := r
 		if list[i], r = e.sources(list[i], level, kind, r); before == nil && r != nil {

@@ -418,3 +418,16 @@ func BenchmarkAnswer(b *testing.B) {
 		})
 	}
 }
+
+// TestRoomIsUsedAgain answers line after line with the lists of the first.
+func TestRoomIsUsedAgain(t *testing.T) {
+	e := newEvaluator(true)
+	line := `{"request":{"callerArn":"arn:aws:iam::111111111111:user/a","action":"s3:GetObject","resourceArn":"arn:aws:s3:::b/k"},
+		"serviceControlPolicies":[[],[],[]],"resourceControlPolicies":[[],[]],"identityPolicies":[]}`
+	for range 100 {
+		e.answer(nil, line)
+	}
+	if got := cap(e.set.SCPs) + cap(e.request.RCPs); got > 16 {
+		t.Errorf("room for %d levels after 100 lines of 5", got)
+	}
+}
