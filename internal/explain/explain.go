@@ -279,6 +279,9 @@ func (t teller) question(j call.Judgement) Question {
 		q.Outcome = Allowed
 	}
 	for _, m := range j.Decision.Because {
+		if !telling(m) {
+			continue
+		}
 		q.Because = append(q.Because, t.match(m))
 	}
 	for _, k := range j.Decision.Silent {
@@ -288,6 +291,13 @@ func (t teller) question(j call.Judgement) Question {
 		q.Fixes = append(q.Fixes, t.fix(f))
 	}
 	return q
+}
+
+// telling reports whether a statement is worth telling of. The policies with
+// which AWS has every level of an organization allow everything are not: they
+// would stand beside each call.
+func telling(m policy.Match) bool {
+	return m.Effect != policy.Allow || !strings.HasPrefix(m.Name, "arn:aws:organizations::aws:policy/")
 }
 
 // match names a statement that decided.

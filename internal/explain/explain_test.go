@@ -133,6 +133,12 @@ func TestOrganizationsAreNamed(t *testing.T) {
 		Calls: []*call.Entry{entry("s3", "PutObject", denied, judgement(deny)), entry("s3", "PutObject", denied, judgement(closed)),
 			entry("s3", "PutObject", denied, refused("s3:PutObject", object, policy.SCP, organization+"root/o-0123456789/r-abcd"))},
 	})
+	whole := policy.Match{Kind: policy.SCP, Name: "arn:aws:organizations::aws:policy/service_control_policy/p-FullAWSAccess", On: unit, Effect: policy.Allow}
+	passed := allowed("s3:PutObject", object)
+	passed.Decision.Because = append([]policy.Match{whole}, passed.Decision.Because...)
+	if told := Tell(Record{Calls: []*call.Entry{entry("s3", "PutObject", nil, passed)}}).Steps[0].Asked[0].Because; len(told) != 1 {
+		t.Errorf("an allowed call tells of %q", told)
+	}
 	const words = `statement "NoPut" of service control policy no-put (p-0123456789) on unit Workloads (management)`
 	if got := s.Steps[0].Asked[0].Because; len(got) != 1 || got[0] != words {
 		t.Errorf("because %q, want %q", got, words)

@@ -186,6 +186,9 @@ func (s *Service) moveAccount(ctx context.Context, c *call.Call, in *api.MoveAcc
 // may do nothing, and nobody may use its resources (see member.go).
 func (s *Service) closeAccount(ctx context.Context, c *call.Call, in *api.CloseAccountInput) (*api.CloseAccountOutput, error) {
 	return nil, s.change(ctx, c, func(tx *state.Tx, o organization) error {
+		if o.Features != allFeatures {
+			return constraint("ORGANIZATION_NOT_IN_ALL_FEATURES_MODE", "This operation can be called only by organizations with ALL features enabled.")
+		}
 		a, err := o.account(ctx, tx, in.AccountId)
 		switch {
 		case err != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -292,4 +293,54 @@ func TestValidEmail(t *testing.T) {
 			t.Errorf("validEmail(%q) = %v", email, got)
 		}
 	}
+}
+
+func TestQuotas(t *testing.T) {
+	servicetest.Each(t, func(e *servicetest.Env) {
+		w := newWorld(e)
+		deny := func(kind string, size int) string {
+			principal := ""
+			if kind == rcp {
+				principal = `"Principal":"*",`
+			}
+			text := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny",` + principal + `"Action":"s3:*","Resource":"*"}]}`
+			return text + strings.Repeat(" ", size-len(text))
+		}
+		reason := func(err error) string {
+			e, _ := errors.AsType[*aws.Error](err)
+			if e == nil {
+				return ""
+			}
+			return e.Code + " " + e.Fields["Reason"]
+		}
+		for _, kind := range policyTypes {
+			_, err := w.api.CreatePolicy(t.Context(), &api.CreatePolicyInput{Type: kind, Name: "long", Content: deny(kind, quotas[kind].size+1)})
+			if got := reason(err); got != "ConstraintViolationException POLICY_CONTENT_LIMIT_EXCEEDED" {
+				t.Errorf("%s: %v", kind, err)
+			}
+			for i := range quotas[kind].attached - 1 { // beside the one that allows everything
+				w.policy(kind, "p"+strconv.Itoa(i), deny(kind, quotas[kind].size), w.root)
+			}
+			id := w.policy(kind, "one more", deny(kind, 200))
+			_, err = w.api.AttachPolicy(t.Context(), &api.AttachPolicyInput{PolicyId: id, TargetId: w.root})
+			if got := reason(err); got != "ConstraintViolationException MAX_POLICY_TYPE_ATTACHMENT_LIMIT_EXCEEDED" {
+				t.Errorf("%s: %v", kind, err)
+			}
+		}
+		var tags []api.Tag
+		for i := range maxTags {
+			tags = append(tags, api.Tag{Key: strconv.Itoa(i)})
+		}
+		if _, err := w.api.TagResource(t.Context(), &api.TagResourceInput{ResourceId: w.root, Tags: tags}); err != nil {
+			t.Error(err)
+		}
+		list, err := w.api.ListTagsForResource(t.Context(), &api.ListTagsForResourceInput{ResourceId: w.root})
+		if err != nil || len(list.Tags) != maxTags || list.NextToken != "" {
+			t.Errorf("%d tags, %v", len(list.Tags), err)
+		}
+		_, err = w.api.TagResource(t.Context(), &api.TagResourceInput{ResourceId: w.root, Tags: []api.Tag{{Key: "more"}}})
+		if got := reason(err); got != "ConstraintViolationException MAX_TAG_LIMIT_EXCEEDED" {
+			t.Error(err)
+		}
+	}, Schema(), iam.Schema())
 }

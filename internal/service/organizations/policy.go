@@ -197,9 +197,8 @@ func (s *Service) describePolicy(ctx context.Context, c *call.Call, in *api.Desc
 	return out, err
 }
 
-// updatePolicy changes what is given. An empty description takes the old one
-// away only with another change beside it: on the wire it cannot be told from
-// none.
+// updatePolicy changes what is given. An empty description, which cannot be
+// told from none here, leaves the old one; docs/divergences.md says so.
 func (s *Service) updatePolicy(ctx context.Context, c *call.Call, in *api.UpdatePolicyInput) (*api.UpdatePolicyOutput, error) {
 	out := &api.UpdatePolicyOutput{}
 	err := s.change(ctx, c, func(tx *state.Tx, o organization) error {
