@@ -1,10 +1,13 @@
 package policy
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseRefuses(t *testing.T) {
@@ -73,7 +76,40 @@ func TestParseRefuses(t *testing.T) {
 		{"condition of no object", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":"x"}}`), syntaxErrors},
 		{"condition null", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringEquals":{"aws:x":null}}}`), syntaxErrors},
 		{"date", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"soon"}}}`), legacyParsing},
+		{"number with two dots", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"NumericEquals":{"aws:x":1.2.3}}}`), syntaxErrors},
+		{"date of a month that is none", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:x":"234-13"}}}`), legacyParsing},
+		{"date with half a zone", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:x":"2016-12-13t2:00:00.593194+1"}}}`), legacyParsing},
+		{"date beyond all numbers", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:x":"9223372036854775808"}}}`), legacyParsing},
+		{"variable as a network", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:x":"${aws:SourceIp}"}}}`), legacyParsing},
+		{"variable as a truth value", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"Bool":{"aws:x":"${aws:y}"}}}`), legacyParsing},
+		{"variable as a principal", Trust, st(`{"Effect":"Allow","Principal":{"AWS":"${aws:PrincipalArn}"},"Action":"sts:AssumeRole"}`), `Invalid principal in policy: "AWS":"${aws:PrincipalArn}"`},
+		{"canonical user of a key", Key, st(grant(`{"CanonicalUser":"` + strings.Repeat("a", 64) + `"}`)), "Policy contains a statement with one or more invalid principals."},
+		{"unknown sort of principal", Resource, st(grant(`{"GCP":"x"}`)), "Invalid principal in policy"},
+		{"duplicate key, attached", Resource, st(`{"Effect":"Allow","Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}`), "Statement/policy already has instance of Effect"},
+		{"both actions, attached", Resource, st(`{"Effect":"Allow","Principal":"*","Action":"*","NotAction":"s3:*","Resource":"*"}`), "Statement/policy already has instance of Action"},
+		{"empty action, attached", Resource, st(`{"Effect":"Allow","Principal":"*","Action":[],"Resource":"*"}`), "Missing required field Action cannot be empty!"},
+		{"action of no text, attached", Resource, st(`{"Effect":"Allow","Principal":"*","Action":5,"Resource":"*"}`), "Invalid policy syntax."},
+		{"NotPrincipal in an RCP", RCP, st(`{"Effect":"Deny","NotPrincipal":"*","Action":"s3:*","Resource":"*"}`), "Has prohibited field NotPrincipal"},
+		{"NotAction in trust", Trust, st(`{"Effect":"Allow","Principal":"*","NotAction":"sts:AssumeRole"}`), "Has prohibited field NotAction"},
+		{"resource without partition", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"aws:s3:::b"}`), `Partition "s3" is not valid for resource "arn:s3:::b:*".`},
+		{"resource of another partition", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"arn:aws-cn:s3:::b"}`), `Partition "aws-cn" is not valid for resource "arn:aws-cn:s3:::b".`},
+		{"resource of two words", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"a:b"}`), `Partition "b" is not valid for resource "arn:b:*:*:*:*".`},
+		{"resource without a service", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"arn:aws"}`), "Resource vendor must be fully qualified and cannot contain regexes."},
+		{"resource of five components", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"arn:aws:s3::b"}`), legacyParsing},
+		{"resource with an empty service", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"arn:aws::::b"}`), legacyParsing},
+		{"s3 with region", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"arn:aws:s3:us-east-1::b"}`), "Resource arn:aws:s3:us-east-1::b can not contain region information."},
+		{"path of IAM", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"arn:aws:iam:::b"}`), `IAM resource path must either be "*" or start with user/, federated-user/, role/, group/, instance-profile/, mfa/, server-certificate/, policy/, sms-mfa/, saml-provider/, oidc-provider/, report/, access-report/.`},
+
+		// IAM goes over a document several times, and answers with what it
+		// finds first.
+		{"legacy parsing before what is missing", Identity, st(`{"Effect":"denY"},{"Sid":"a","Effect":"Allow"},{"Sid":"a","Effect":"Allow"}`), legacyParsing},
+		{"syntax before legacy parsing", Identity, st(`{"Effect":"denY","Action":"*","Resource":"*"},{"Effect":"Allow","Foo":1}`), syntaxErrors},
+		{"Sids before actions", Identity, st(`{"Sid":"a","Effect":"Allow","Action":"*","Resource":"*"},{"Sid":"a","Effect":"Allow"}`), duplicateSid},
+		{"actions before resources", Identity, st(`{"Effect":"Allow"}`), noActions},
+		{"resources before the form of actions", Identity, st(`{"Effect":"Allow","Action":"s:3:x","Resource":"b"}`), `Resource b must be in ARN format or "*".`},
+		{"the document's order, attached", Resource, st(`{"Effect":"Allow","Principal":"*","Action":"Get","Resource":"b"}`), "Policy has invalid action"},
 		{"deep", Identity, strings.Repeat("[", 100000), syntaxErrors},
+		{"many names", Identity, `{` + strings.Repeat(`"a":1,`, 50) + `"b":1}`, syntaxErrors},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Parse(tt.text, tt.kind)
@@ -82,6 +118,53 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("error = %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestParseTakes(t *testing.T) {
+	one := func(s string) string {
+		return `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:ListBucket",` + s + `}}`
+	}
+	for _, tt := range []struct {
+		name string
+		kind Kind
+		text string
+	}{
+		{"an action with blanks", Identity, `{"Statement":{"Effect":"Allow","Action":"iam: any thing ","Resource":"*"}}`},
+		{"a service nobody knows", Identity, `{"Statement":{"Effect":"Allow","Action":"a.b-c:d","Resource":"arn:aws:fdsasf"}}`},
+		{"the partition as a wildcard", Identity, one(`"Resource":"arn:*:s3:::b"`)},
+		{"the root user as a resource", Identity, one(`"Resource":"arn:aws:iam::111111111111:root"`)},
+		{"the beginning of a path of IAM", Identity, one(`"Resource":["arn:aws:iam::*:u*","arn:aws:iam::*:*","arn:aws:iam::*:user/${aws:username}"]`)},
+		{"no condition", Identity, one(`"Resource":"*","Condition":{}`)},
+		{"an operator without keys, whatever it is", Identity, one(`"Resource":"*","Condition":{"x":{},"DateGreaterThan":{}}`)},
+		{"a key without a service", Identity, one(`"Resource":"*","Condition":{"ForAnyValue:StringEqualsIfExists":{"a":"b"}}`)},
+		{"dates", Identity, one(`"Resource":"*","Condition":{"DateLessThan":{"a":["2016-12-13T21:20:37.593194+00:00","2016-12-13t2:00:00.593194+23","1700000000","2026","2026-02"]}}`)},
+		{"a canonical user", Resource, `{"Statement":` + grant(`{"CanonicalUser":"`+strings.Repeat("0a", 32)+`"}`) + `}`},
+		{"a trust policy for all of STS", Trust, `{"Statement":{"Effect":"Allow","Principal":{"Federated":"accounts.google.com"},"Action":["sts:*","*"]}}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := Parse(tt.text, tt.kind); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	for text, want := range map[string]string{
+		"2026": "2026-01-01T00:00:00Z", "2026-02": "2026-02-01T00:00:00Z", "2026-02-03": "2026-02-03T00:00:00Z",
+		"2026-02-03T04Z": "2026-02-03T04:00:00Z", "2026-02-03T04:05Z": "2026-02-03T04:05:00Z", "2026-02-03t04:05:06z": "2026-02-03T04:05:06Z",
+		"2026-02-03T04:05:06": "2026-02-03T04:05:06Z", "2026-02-03T04:05:06.789Z": "2026-02-03T04:05:06.789Z",
+		"2026-02-03T04:05:06+01:30": "2026-02-03T02:35:06Z", "2026-02-03T04:05:06-0100": "2026-02-03T05:05:06Z",
+		"0": "1970-01-01T00:00:00Z", "1767225600": "2026-01-01T00:00:00Z",
+		"": "", "now": "", "2026-13": "", "2026-00-01": "", "2026-02-30": "", "2026-02-03T24:00Z": "", "2026-02-03T04:05:60Z": "",
+		"2026-02-03T": "", "2026-02-03 04:05": "", "2026-02-03T04:05:06.Z": "", "2026-02-03T04:05:06.1234567890Z": "",
+		"2026-02-03T04:05:06+1": "", "2026-02-03T04:05:06+25:00": "", "-5": "", "12345678901234567890": "", "2026-02-03Z": "",
+	} {
+		got, ok := parseTime(text)
+		if ok != (want != "") || ok && got.UTC().Format(time.RFC3339Nano) != want {
+			t.Errorf("parseTime(%q) = %v, %v, want %q", text, got, ok, want)
+		}
 	}
 }
 
@@ -133,11 +216,45 @@ func FuzzParse(f *testing.F) {
 			if err != nil {
 				t.Fatalf("printed document is refused: %v", err)
 			}
-			if a, b := decideWith(d, kind, action, resource), decideWith(again, kind, action, resource); a != b {
-				t.Fatalf("decides %v, printed %v", a, b)
+			want := decideWith(d, kind, action, resource)
+			if got := decideWith(again, kind, action, resource); got != want {
+				t.Fatalf("decides %v, printed %v", want, got)
+			}
+			if got := decideWith(reprint(t, d), kind, action, resource); got != want {
+				t.Fatalf("decides %v, printed by encoding/json %v", want, got)
+			}
+			Check(d)
+			for i := range d.Len() {
+				if line, column := d.Position(i); line < 1 || column < 1 {
+					t.Fatalf("statement %d stands at %d:%d", i, line, column)
+				}
 			}
 		}
 	})
+}
+
+// reprint prints a document as encoding/json does: its names sorted, without
+// space, with escapes of its own.
+func reprint(t *testing.T, d *Document) *Document {
+	t.Helper()
+	text, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	if text, err = json.Marshal(v); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse(string(text), d.Kind())
+	if err != nil {
+		t.Fatalf("printed document is refused: %v\n%s", err, text)
+	}
+	return again
 }
 
 func orOld(version string) string {
