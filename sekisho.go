@@ -160,7 +160,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.jobs = job.NewQueue(s.db, job.Options{Home: s.home.id, Log: s.log})
 	s.trail = cloudtrail.New(s.db, s.jobs, cloudtrail.Options{Now: now})
 	s.iam = iam.New(s.db, master, iam.Options{DevCredentials: s.config.DevCredentials, Now: now, Uses: s.trail})
-	s.door = checkpoint.New(s.iam, s.trail, checkpoint.Options{Log: s.log, Now: now, BaseURL: s.URL(), Parameters: wire.Redact, Check: api.Check})
+	s.door = checkpoint.New(s.iam, s.trail, checkpoint.Options{Log: s.log, Now: now, BaseURL: s.URL(), Parameters: wire.Redact, Check: api.Check, Messages: master.For("sts/message")})
 	s.organizations = organizations.New(s.db, s.door, s.jobs, tenants{s}, organizations.Options{Now: now})
 	s.door.Bind(s.organizations)
 	s.events = events.New(s.db, s.door, s.jobs, events.Options{Now: now})
@@ -170,7 +170,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.buckets.Alone() // the data directory is ours, and the blobs lie in it
 
 	s.door.Serve("iam", s.iam.Operations())
-	s.door.Serve("sts", sts.New(s.iam, master.For("sts/token"), sts.Options{}).Operations())
+	s.door.Serve("sts", sts.New(s.iam, master.For("sts/token"), sts.Options{Messages: master.For("sts/message")}).Operations())
 	s.door.Serve("kms", kms.New(s.db, s.jobs, master, s.iam, kms.Options{Now: now}).Operations())
 	s.door.Serve("s3", s.buckets.Operations())
 	s.door.Serve("codecommit", s.commit.Operations())

@@ -47,6 +47,7 @@ type Checkpoint struct {
 	now        func() time.Time
 	baseURL    string
 	services   map[string]map[string]call.Operation
+	messages   *seal.Box
 
 	organizations Organizations
 }
@@ -67,6 +68,9 @@ type Options struct {
 	// constraints, as decoding has done with one from the network; nil checks
 	// none.
 	Check func(service, operation string, in any) error
+	// Messages seals what refusals say to those who may decode it with STS; nil
+	// leaves it out.
+	Messages *seal.Box
 }
 
 // New returns a checkpoint that serves nothing yet.
@@ -80,6 +84,7 @@ func New(identity Identity, recorder Recorder, o Options) *Checkpoint {
 		now:        o.Now,
 		baseURL:    o.BaseURL,
 		services:   map[string]map[string]call.Operation{},
+		messages:   o.Messages,
 	}
 	if k.log == nil {
 		k.log = slog.Default()
@@ -251,10 +256,15 @@ func (k *Checkpoint) judge(ctx context.Context, c *call.Call, n call.Need, e *ca
 	if d.Effect == policy.Allow {
 		return nil
 	}
+	refuse := Refusal
 	if n.Refuse != nil {
-		return n.Refuse(c, n, d)
+		refuse = n.Refuse
 	}
-	return Refusal(c, n, d)
+	answer := refuse(c, n, d)
+	if !e.Inside {
+		k.explain(answer, &req, d)
+	}
+	return answer
 }
 
 // owner is the account that owns a need's resource.

@@ -57,18 +57,11 @@ func Seal(box *seal.Box, s Session) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var packed bytes.Buffer
-	w, err := flate.NewWriter(&packed, flate.DefaultCompression)
+	packed, err := pack(plain)
 	if err != nil {
 		return "", err
 	}
-	if _, err := w.Write(plain); err != nil {
-		return "", err
-	}
-	if err := w.Close(); err != nil {
-		return "", err
-	}
-	sealed := box.Seal(packed.Bytes(), []byte(s.Principal.AccessKeyID))
+	sealed := box.Seal(packed, []byte(s.Principal.AccessKeyID))
 	text := base64.StdEncoding.EncodeToString(append([]byte(head), sealed...))
 	if len(plain) > maxPlain || len(text) > MaxLen {
 		return "", ErrTooLarge
@@ -99,6 +92,55 @@ func Open(box *seal.Box, keyID, text string) (Session, error) {
 		return Session{}, ErrInvalid
 	}
 	return Session{Secret: seal.NewSecret(c.Secret), Principal: c.Principal}, nil
+}
+
+// SealMessage makes the encoded form of an authorization message, which opens
+// for its account only. ErrTooLarge means that it would be longer than MaxLen.
+func SealMessage(box *seal.Box, account string, message []byte) (string, error) {
+	packed, err := pack(message)
+	if err != nil {
+		return "", err
+	}
+	text := base64.RawURLEncoding.EncodeToString(box.Seal(packed, []byte(account)))
+	if len(message) > maxPlain || len(text) > MaxLen {
+		return "", ErrTooLarge
+	}
+	return text, nil
+}
+
+// OpenMessage returns an authorization message, or ErrInvalid.
+func OpenMessage(box *seal.Box, account, text string) ([]byte, error) {
+	if len(text) > MaxLen {
+		return nil, ErrInvalid
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, ErrInvalid
+	}
+	packed, err := box.Open(sealed, []byte(account))
+	if err != nil {
+		return nil, ErrInvalid
+	}
+	message, err := unpack(packed)
+	if err != nil || len(message) > maxPlain {
+		return nil, ErrInvalid
+	}
+	return message, nil
+}
+
+func pack(plain []byte) ([]byte, error) {
+	var packed bytes.Buffer
+	w, err := flate.NewWriter(&packed, flate.DefaultCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return packed.Bytes(), nil
 }
 
 var unpackers = sync.Pool{New: func() any { return flate.NewReader(bytes.NewReader(nil)) }}

@@ -93,6 +93,32 @@ func TestKeyID(t *testing.T) {
 	}
 }
 
+func TestMessage(t *testing.T) {
+	b := box(t, 1)
+	const text = `{"allowed":false}`
+	sealed, err := SealMessage(b, "111111111111", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := OpenMessage(b, "111111111111", sealed); err != nil || string(got) != text {
+		t.Errorf("%s, %v", got, err)
+	}
+	if _, err := OpenMessage(b, "222222222222", sealed); err != ErrInvalid {
+		t.Errorf("in another account: %v", err)
+	}
+	if _, err := OpenMessage(box(t, 2), "111111111111", sealed); err != ErrInvalid {
+		t.Errorf("with another key: %v", err)
+	}
+	for _, bad := range []string{"", "x", sealed[1:], sealed + "A", sealed + "=", strings.Repeat("A", MaxLen+1)} {
+		if _, err := OpenMessage(b, "111111111111", bad); err != ErrInvalid {
+			t.Errorf("%.20q: %v", bad, err)
+		}
+	}
+	if _, err := SealMessage(b, "111111111111", []byte(aws.RandomText(MaxLen, aws.Alnum))); err != ErrTooLarge {
+		t.Errorf("a long message: %v", err)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	b := box(f, 1)
 	text, err := Seal(b, session())

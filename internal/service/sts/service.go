@@ -33,10 +33,14 @@ type Service struct {
 	identities Identities
 	tokens     *seal.Box
 	issuers    *oidc.Client
+	messages   *seal.Box
 }
 
 // Options are the optional parts of STS.
 type Options struct {
+	// Messages opens the authorization messages that the checkpoint makes; nil
+	// opens none.
+	Messages *seal.Box
 	// Issuers verifies the tokens of web identities; nil means a client on the
 	// network.
 	Issuers *oidc.Client
@@ -48,7 +52,7 @@ func New(identities Identities, tokens *seal.Box, o Options) *Service {
 	if o.Issuers == nil {
 		o.Issuers = oidc.New(oidc.Options{})
 	}
-	return &Service{identities, tokens, o.Issuers}
+	return &Service{identities, tokens, o.Issuers, o.Messages}
 }
 
 // Operations is STS's table of contents.
@@ -59,6 +63,7 @@ func (s *Service) Operations() []call.Operation {
 		call.PublicOp("GetSessionToken", "its session can do no more than the keys that ask for it", s.getSessionToken),
 		call.Op("GetFederationToken", s.getFederationTokenNeeds, s.getFederationToken),
 		call.Op("AssumeRoleWithWebIdentity", s.assumeRoleWithWebIdentityNeeds, s.assumeRoleWithWebIdentity),
+		call.Op("DecodeAuthorizationMessage", s.decodeAuthorizationMessageNeeds, s.decodeAuthorizationMessage),
 		call.Op("GetAccessKeyInfo", s.getAccessKeyInfoNeeds, s.getAccessKeyInfo),
 	}
 }
@@ -79,6 +84,21 @@ func (s *Service) getAccessKeyInfo(_ context.Context, _ *call.Call, in *api.GetA
 		return nil, aws.Errorf("ValidationError", "Request contains an invalid argument: AccessKeyId").WithStatus(400)
 	}
 	return &api.GetAccessKeyInfoOutput{Account: account}, nil
+}
+
+func (s *Service) decodeAuthorizationMessageNeeds(context.Context, *call.Call, *api.DecodeAuthorizationMessageInput) ([]call.Need, error) {
+	return []call.Need{{Action: "sts:DecodeAuthorizationMessage", Resource: "*"}}, nil
+}
+
+// decodeAuthorizationMessage opens a message that the checkpoint sealed for the
+// caller's account.
+func (s *Service) decodeAuthorizationMessage(_ context.Context, c *call.Call, in *api.DecodeAuthorizationMessageInput) (*api.DecodeAuthorizationMessageOutput, error) {
+	if s.messages != nil {
+		if message, err := token.OpenMessage(s.messages, c.Account(), in.EncodedMessage); err == nil {
+			return &api.DecodeAuthorizationMessageOutput{DecodedMessage: string(message)}, nil
+		}
+	}
+	return nil, aws.Errorf("InvalidAuthorizationMessageException", "The message could not be decoded.") // AWS's own text is not confirmed
 }
 
 func denied(message string) *aws.Error {
