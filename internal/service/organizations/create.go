@@ -135,7 +135,7 @@ func (s *Service) makeAccount(ctx context.Context, j *job.Job) error {
 		return s.finish(ctx, j, r, failure)
 	}
 	if err = s.accounts.MakeAccount(ctx, r.Name, r.Account); err == nil {
-		err = s.makeRole(ctx, payload, r, management)
+		err = s.makeRoles(ctx, payload, r, management)
 	}
 	switch {
 	case err != nil && j.Attempt >= j.MaxAttempts:
@@ -181,11 +181,15 @@ func (s *Service) begin(ctx context.Context, id string) (r request, management, 
 	return r, management, failure, err
 }
 
-// makeRole makes the role that the management account may assume.
-func (s *Service) makeRole(ctx context.Context, payload creation, r request, management string) error {
+// makeRoles makes the role that the management account may assume, and
+// Organizations' own.
+func (s *Service) makeRoles(ctx context.Context, payload creation, r request, management string) error {
 	root := call.Session{
 		Principal: aws.RootPrincipal(r.Account), Region: payload.Region, SourceIP: servicePrincipal, UserAgent: servicePrincipal,
 		Trace: payload.Trace,
+	}
+	if err := s.linkRole(ctx, root); err != nil {
+		return err
 	}
 	iam := iamapi.Client{Invoker: s.door.As(root)}
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + aws.RootPrincipal(management).ARN + `"},"Action":"sts:AssumeRole"}]}`
@@ -197,6 +201,21 @@ func (s *Service) makeRole(ctx context.Context, payload creation, r request, man
 		return err
 	}
 	_, err = iam.AttachRolePolicy(ctx, &iamapi.AttachRolePolicyInput{RoleName: r.Role, PolicyArn: "arn:aws:iam::aws:policy/AdministratorAccess"})
+	return err
+}
+
+// linkRole makes the service-linked role that AWS has in every account of an
+// organization with all features, in somebody's name. One that is there stays.
+func (s *Service) linkRole(ctx context.Context, who call.Session) error {
+	iam := iamapi.Client{Invoker: s.door.As(who)}
+	_, err := iam.CreateServiceLinkedRole(ctx, &iamapi.CreateServiceLinkedRoleInput{AWSServiceName: servicePrincipal})
+	e, answered := errors.AsType[*aws.Error](err)
+	switch {
+	case answered && e.Code == "InvalidInput":
+		return nil // its name is taken, by itself
+	case answered && e.Code == "AccessDenied":
+		return errDependency
+	}
 	return err
 }
 

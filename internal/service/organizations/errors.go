@@ -11,6 +11,10 @@ var (
 	errNotEmpty       = aws.Errorf("OrganizationNotEmptyException", "To delete an organization you must first remove all member accounts (except the master).")
 	errManagementStay = aws.Errorf("MasterCannotLeaveOrganizationException", "You cannot remove the management account from the organization.")
 
+	errDependency = aws.Errorf("AccessDeniedForDependencyException",
+		"The request failed because your credentials do not have permission to create the service-linked role required by AWS Organizations.").
+		With("Reason", "ACCESS_DENIED_DURING_CREATE_SERVICE_LINKED_ROLE")
+
 	errNoRoot        = aws.Errorf("RootNotFoundException", "You specified a root that doesn't exist.")
 	errNoUnit        = aws.Errorf("OrganizationalUnitNotFoundException", "You specified an organizational unit that doesn't exist.")
 	errNoParent      = aws.Errorf("ParentNotFoundException", "You specified parent that doesn't exist.")

@@ -258,10 +258,15 @@ func byBoth(_, _ bool) bool              { return true }
 
 func nothing(*state.Tx, handshake) error { return nil }
 
-// acceptHandshake brings an invited account into the organization.
+// acceptHandshake brings an invited account into the organization. Where that
+// has all features, it takes the caller's permission to make the
+// service-linked role.
 func (s *Service) acceptHandshake(ctx context.Context, c *call.Call, in *api.AcceptHandshakeInput) (*api.AcceptHandshakeOutput, error) {
 	name, _, err := s.accounts.AccountName(ctx, c.Account())
 	if err != nil {
+		return nil, err
+	}
+	if err := s.acceptable(ctx, c, in.HandshakeId); err != nil {
 		return nil, err
 	}
 	h, err := s.respond(ctx, c, in.HandshakeId, accepted, byRecipient, func(tx *state.Tx, h handshake) error {
@@ -282,6 +287,25 @@ func (s *Service) acceptHandshake(ctx context.Context, c *call.Call, in *api.Acc
 		return o.putTags(ctx, tx, h.Account, tags)
 	})
 	return &api.AcceptHandshakeOutput{Handshake: h}, err
+}
+
+// acceptable makes the service-linked role for an invitation that is open; of
+// others, respond says what is wrong.
+func (s *Service) acceptable(ctx context.Context, c *call.Call, id string) error {
+	wanted := false
+	err := s.db.View(ctx, func(tx *state.Tx) error {
+		h, err := handshakeFor(ctx, tx, c, id, byRecipient)
+		if err != nil || h.at(c.Time) != open || homeless(ctx, tx, h.Account) != nil {
+			return err
+		}
+		features, err := state.Get[string](ctx, tx, `SELECT features FROM organizations_organization WHERE id = $1`, h.Org)
+		wanted = features == allFeatures
+		return err
+	})
+	if err != nil || !wanted {
+		return err
+	}
+	return s.linkRole(ctx, c.Forward(servicePrincipal))
 }
 
 func (s *Service) declineHandshake(ctx context.Context, c *call.Call, in *api.DeclineHandshakeInput) (*api.DeclineHandshakeOutput, error) {

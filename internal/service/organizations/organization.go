@@ -19,7 +19,8 @@ const insertOrganization = `INSERT INTO organizations_organization (id, manageme
 	VALUES ($1, $2, $3, $4, 0, 0, $5)`
 
 // createOrganization makes the caller's account the management account of a
-// new organization. Policy types are available then, and enabled in the root
+// new organization. With all features it takes the caller's permission to make
+// the service-linked role. Policy types are available then, and enabled in the root
 // by EnablePolicyType: so AWS answers ListRoots, whatever the documentation of
 // this operation says.
 func (s *Service) createOrganization(ctx context.Context, c *call.Call, in *api.CreateOrganizationInput) (*api.CreateOrganizationOutput, error) {
@@ -31,10 +32,25 @@ func (s *Service) createOrganization(ctx context.Context, c *call.Call, in *api.
 	if err != nil {
 		return nil, err
 	}
+	alone := func(tx *state.Tx) error {
+		_, err := organizationOf(ctx, tx, c.Account())
+		if errors.Is(err, errNotInUse) {
+			return nil
+		}
+		return orElse(err, errAlreadyIn)
+	}
+	if err := s.db.View(ctx, alone); err != nil {
+		return nil, err
+	}
+	if o.Features == allFeatures {
+		if err := s.linkRole(ctx, c.Forward(servicePrincipal)); err != nil {
+			return nil, err
+		}
+	}
 	var email string
 	err = s.write(ctx, func(tx *state.Tx) error {
-		if _, err := organizationOf(ctx, tx, c.Account()); !errors.Is(err, errNotInUse) {
-			return orElse(err, errAlreadyIn)
+		if err := alone(tx); err != nil {
+			return err
 		}
 		if _, err := tx.Exec(ctx, insertOrganization, o.ID, o.Management, o.Features, o.Root, c.Time); err != nil {
 			return err

@@ -54,8 +54,21 @@ func newService(e *servicetest.Env, accounts *registry) *Service {
 	return s
 }
 
+// withIAM is a registry whose accounts IAM has.
+func withIAM(e *servicetest.Env) *registry {
+	r := newRegistry()
+	r.iam = iam.New(e.DB, e.Master, iam.Options{Now: e.Now})
+	e.Door.Serve("iam", r.iam.Operations())
+	for id, name := range r.names {
+		if _, err := r.iam.CreateAccount(e.T.Context(), name, id); err != nil {
+			e.T.Fatal(err)
+		}
+	}
+	return r
+}
+
 func TestScripts(t *testing.T) {
-	servicetest.Run(t, func(e *servicetest.Env) { newService(e, newRegistry()) }, Schema())
+	servicetest.Run(t, func(e *servicetest.Env) { newService(e, withIAM(e)) }, Schema(), iam.Schema())
 }
 
 const everything = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
@@ -72,10 +85,7 @@ type world struct {
 
 func newWorld(e *servicetest.Env) *world {
 	t := e.T
-	accounts := newRegistry()
-	accounts.iam = iam.New(e.DB, e.Master, iam.Options{Now: e.Now})
-	e.Door.Serve("iam", accounts.iam.Operations())
-	newService(e, accounts)
+	newService(e, withIAM(e))
 	w := &world{Env: e, t: t, api: api.Client{Invoker: e.As("root@111111111111")}}
 	e.Start()
 	made, err := w.api.CreateOrganization(t.Context(), &api.CreateOrganizationInput{})
@@ -248,6 +258,9 @@ func (w *world) holdsRole(account, name string) {
 	role, err := client.GetRole(w.t.Context(), &iamapi.GetRoleInput{RoleName: name})
 	if err != nil {
 		w.t.Fatalf("role %s of %s: %v", name, account, err)
+	}
+	if _, err := client.GetRole(w.t.Context(), &iamapi.GetRoleInput{RoleName: "AWSServiceRoleForOrganizations"}); err != nil {
+		w.t.Error(err)
 	}
 	trust, err := url.PathUnescape(role.Role.AssumeRolePolicyDocument)
 	if err != nil || !strings.Contains(trust, `"arn:aws:iam::111111111111:root"`) {
