@@ -163,6 +163,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.door = checkpoint.New(s.iam, s.trail, checkpoint.Options{Log: s.log, Now: now, BaseURL: s.URL(), Parameters: wire.Redact, Check: api.Check, Messages: master.For("sts/message")})
 	s.organizations = organizations.New(s.db, s.door, s.jobs, tenants{s}, organizations.Options{Now: now})
 	s.door.Bind(s.organizations)
+	s.iam.Bind(s.organizations)
 	s.events = events.New(s.db, s.door, s.jobs, events.Options{Now: now})
 	s.commit = codecommit.New(s.db, s.git, s.door, s.jobs)
 	s.pipelines = codepipeline.New(s.db, s.door, s.jobs, codepipeline.Options{Log: s.log})

@@ -43,7 +43,7 @@ func entityOfARN(text string) (kind, string, error) {
 	case k == user, k == group, k == role, k == managed:
 		return k, name, nil
 	}
-	return "", "", invalid("Invalid ARN: %s", text)
+	return "", "", invalid("Invalid Entity Arn: %s does not clearly define entity type and name.", text)
 }
 
 // entityByARN finds a user, group or role of an account by its ARN.
@@ -53,7 +53,7 @@ func entityByARN(ctx context.Context, tx *state.Tx, account, arn string) (entity
 		return entity{}, err
 	}
 	if k == managed {
-		return entity{}, invalid("Invalid ARN: %s", arn)
+		return entity{}, invalid("Invalid Entity Arn: %s does not clearly define entity type and name.", arn)
 	}
 	e, err := find(ctx, tx, account, k, name)
 	if err == nil && e.arn() != arn {

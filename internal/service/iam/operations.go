@@ -29,6 +29,7 @@ func (s *Service) Operations() []call.Operation {
 		s.signingOperations(),
 		s.linkedOperations(),
 		s.accessOperations(),
+		s.simulationOperations(),
 	)
 }
 

@@ -30,7 +30,9 @@ type Service struct {
 	now     func() time.Time
 	dev     bool
 	uses    Uses
-	cache   cache
+	// organizations is nil until Bind.
+	organizations Organizations
+	cache         cache
 }
 
 // Uses is the record of calls, as far as IAM asks it: CloudTrail keeps it.

@@ -1,0 +1,16 @@
+package iam
+
+import "github.com/sekisho/sekisho/internal/policy"
+
+// ContextKeysOf reads the context keys of a document, and the place of each of
+// its statements.
+func ContextKeysOf(text string) []string {
+	d, err := policy.Parse(text, policy.Identity)
+	if err != nil {
+		return nil
+	}
+	for i := range d.Len() {
+		span(d, i)
+	}
+	return contextKeys([]*policy.Document{d})
+}
