@@ -39,6 +39,42 @@ func BenchmarkDecide(b *testing.B) {
 	}
 }
 
+// BenchmarkAccount decides for the callers of an account in turn: to each of
+// them one of 1,000 policies is attached.
+func BenchmarkAccount(b *testing.B) {
+	const policies = 1000
+	sets, requests := make([]*Set, policies), make([]*Request, policies)
+	for i := range policies {
+		sets[i], requests[i] = benchmarkSet(b, 5)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if Decide(sets[i%policies], requests[i%policies]) != Allow {
+			b.Fatal("refused")
+		}
+	}
+}
+
+// BenchmarkCold is the first decision for a caller: the policies are parsed
+// and compiled before.
+func BenchmarkCold(b *testing.B) {
+	set, r := benchmarkSet(b, 5)
+	identity, attached := set.Identity[0].Doc.String(), r.Policy.Doc.String()
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if set.Identity[0].Doc, err = Parse(identity, Identity); err != nil {
+			b.Fatal(err)
+		}
+		if r.Policy.Doc, err = Parse(attached, Resource); err != nil {
+			b.Fatal(err)
+		}
+		if Decide(set, r) != Allow {
+			b.Fatal("refused")
+		}
+	}
+}
+
 func BenchmarkEvaluate(b *testing.B) {
 	for _, n := range []int{5, 100} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

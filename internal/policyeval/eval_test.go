@@ -219,6 +219,7 @@ func TestAnswers(t *testing.T) {
 		{"a value of the context that is none", `{"id":"17","request":{"context":{"a":{}}}}`,
 			`{"id":"17","error":{"code":"ValidationError","message":"request.context holds what is neither a string nor an array of strings at byte 38"}}`},
 		{"half a line", `{"id":"18","request":{"callerArn":"a`, `{"id":"18","error":{"code":"ValidationError","message":"there is a string without an end at byte 37"}}`},
+		{"a bracket", `{`, `{"id":"","error":{"code":"ValidationError","message":"there is no string at byte 2"}}`},
 		{"no object", `[1]`, `{"id":"","error":{"code":"ValidationError","message":"there is no { at byte 1"}}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -340,8 +341,12 @@ func FuzzQuestion(f *testing.F) {
 		}
 	}
 	f.Add(`{"id":"\ud83d\ude00\/","request":{"callerArn":"anonymous","action":"a:b","resourceArn":"*","context":{"A":1e5,"a":[true,"x"],"b":null}},"request":{"callerArn":"b"}}`)
+	f.Add(`{`)
 	f.Add(`{"identityPolicies":[{},[],"x",null,1],"resourcePolicy":"]}","serviceControlPolicies":[[],[{}]]}`)
 	f.Fuzz(func(t *testing.T, line string) {
+		if (check(line) == nil) != json.Valid([]byte(line)) {
+			t.Fatalf("check says %v", check(line))
+		}
 		q := newQuestion()
 		err := q.read(line)
 		for _, d := range slices.Concat(q.identity, q.boundary, q.session, []string{q.attached}, slices.Concat(q.scps...), slices.Concat(q.rcps...)) {

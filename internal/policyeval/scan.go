@@ -113,8 +113,11 @@ func (s *scanner) null() bool {
 // string reads a string. One without escapes is a part of the text.
 func (s *scanner) string() (string, error) {
 	start, escaped, err := s.quoted()
-	if err != nil || !escaped {
-		return s.text[min(start+1, len(s.text)):max(start+1, s.pos-1)], err
+	if err != nil {
+		return "", err
+	}
+	if !escaped {
+		return s.text[start+1 : s.pos-1], nil
 	}
 	var out string
 	if json.Unmarshal([]byte(s.text[start:s.pos]), &out) != nil {
