@@ -19,16 +19,18 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
 
-// URL is the provider's.
+// URL is that of New's provider.
 const URL = "https://example.com/idp"
 
 // Issuer publishes an RSA key, rsa, and two elliptic ones, p256 and p384.
 type Issuer struct {
 	t     testing.TB
+	url   string
 	https *httptest.Server
 	rsa   *rsa.PrivateKey
 	ec    map[string]*ecdsa.PrivateKey
@@ -38,9 +40,14 @@ type Issuer struct {
 	Answer map[string]func(w http.ResponseWriter, r *http.Request)
 }
 
-// New starts a provider that ends with the test.
-func New(t testing.TB) *Issuer {
-	i := &Issuer{t: t, ec: map[string]*ecdsa.PrivateKey{}, Answer: map[string]func(http.ResponseWriter, *http.Request){}}
+// New starts a provider that ends with the test. Dial finds it.
+func New(t testing.TB) *Issuer { return NewAt(t, "example.com", nil) }
+
+// NewAt starts a provider with the URL https://HOST/idp, on a listener, or on a
+// port of its own when there is none. Its certificate is for example.com and
+// 127.0.0.1.
+func NewAt(t testing.TB, host string, l net.Listener) *Issuer {
+	i := &Issuer{t: t, url: "https://" + host + "/idp", ec: map[string]*ecdsa.PrivateKey{}, Answer: map[string]func(http.ResponseWriter, *http.Request){}}
 	var err error
 	if i.rsa, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		t.Fatal(err)
@@ -50,8 +57,12 @@ func New(t testing.TB) *Issuer {
 			t.Fatal(err)
 		}
 	}
-	i.https = httptest.NewTLSServer(i)
-	i.https.Config.ErrorLog = nil
+	i.https = httptest.NewUnstartedServer(i)
+	if l != nil {
+		i.https.Listener.Close()
+		i.https.Listener = l
+	}
+	i.https.StartTLS()
 	t.Cleanup(i.https.Close)
 	return i
 }
@@ -65,7 +76,7 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.URL.Path {
 	case "/idp/.well-known/openid-configuration":
-		json.NewEncoder(w).Encode(map[string]string{"issuer": URL, "jwks_uri": "https://example.com/keys"})
+		json.NewEncoder(w).Encode(map[string]string{"issuer": i.url, "jwks_uri": strings.TrimSuffix(i.url, "/idp") + "/keys"})
 	case "/keys":
 		json.NewEncoder(w).Encode(map[string]any{"keys": i.keys()})
 	default:
