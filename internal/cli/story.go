@@ -249,7 +249,8 @@ func leave(step explain.Step) string {
 func because(q explain.Question) string {
 	text := strings.Join(q.Because, "\nand ")
 	if text == "" {
-		text = "no " + strings.Join(q.Silent, " policy and no ") + " policy allows it"
+		kinds := strings.NewReplacer("scp", "service control", "rcp", "resource control")
+		text = "no " + kinds.Replace(strings.Join(q.Silent, " policy and no ")) + " policy allows it"
 	}
 	if q.Outcome == explain.Refused {
 		return "REFUSED: " + text

@@ -443,8 +443,8 @@ func (t teller) fix(f policy.Fix) Fix {
 		out.Where = t.policy(f.Kind, f.Name, f.On)
 		out.Advice = "AWS manages it, and nobody can change it: it serves its own account only. Use a customer managed key; " +
 			"for a pipeline's artifacts, name one by its ARN as the encryptionKey of the artifact store"
-	case f.Kind == policy.Identity && f.Name == "":
-		out.Where = "a policy on " + t.thing(f.On)
+	case f.Name == "" && (f.Kind == policy.Identity || f.Kind == policy.SCP || f.Kind == policy.RCP):
+		out.Where = "a " + t.policy(f.Kind, "", f.On)
 	default:
 		out.Where = t.policy(f.Kind, f.Name, f.On)
 	}

@@ -147,7 +147,7 @@ func TestOrganizationsAreNamed(t *testing.T) {
 		{Where: "service control policy no-put (p-0123456789) on unit Workloads (management)", Kind: "scp", On: unit, Policy: scp,
 			Narrow: words, Remove: &Remove{Statement: 1, Sid: "NoPut"}},
 		{Where: "account repository", Kind: "rcp", On: closed.On, Advice: "the account is closed: nothing in it can be used any more"},
-		{Where: "service control policy on the root of organization o-0123456789 (management)", Kind: "scp", On: organization + "root/o-0123456789/r-abcd",
+		{Where: "a service control policy on the root of organization o-0123456789 (management)", Kind: "scp", On: organization + "root/o-0123456789/r-abcd",
 			Add: json.RawMessage(`{"Effect":"Allow","Action":"s3:PutObject","Resource":"` + object + `"}`)},
 	}
 	if diff := cmp.Diff(want, s.Repair); diff != "" {
