@@ -225,7 +225,7 @@ func (k *Checkpoint) judge(ctx context.Context, c *call.Call, n call.Need, e *ca
 	if n.As != nil {
 		as := *c
 		as.Principal = *n.As
-		c = &as
+		c, e.Call = &as, &as // the record names who was proven
 	}
 	set, err := k.identity.For(ctx, c.Principal)
 	if err != nil {

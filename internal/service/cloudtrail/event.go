@@ -50,6 +50,7 @@ type identity struct {
 	AccountID      string          `json:"accountId,omitempty"`
 	AccessKeyID    string          `json:"accessKeyId,omitempty"`
 	UserName       string          `json:"userName,omitempty"`
+	Provider       string          `json:"identityProvider,omitempty"`
 	SessionContext *sessionContext `json:"sessionContext,omitempty"`
 	InvokedBy      string          `json:"invokedBy,omitempty"`
 }
@@ -73,6 +74,11 @@ type sessionAttributes struct {
 	MFAAuthenticated string `json:"mfaAuthenticated"`
 }
 
+// issuesCredentials are the operations of STS that make credentials.
+var issuesCredentials = map[string]bool{
+	"AssumeRole": true, "AssumeRoleWithWebIdentity": true, "GetFederationToken": true, "GetSessionToken": true,
+}
+
 // newEvent writes a record as the history of one of its accounts shows it.
 func newEvent(id string, e *call.Entry, account string) event {
 	c := e.Call
@@ -94,7 +100,7 @@ func newEvent(id string, e *call.Entry, account string) event {
 	}
 	if e.Error != nil {
 		out.ErrorCode, out.ErrorMessage = e.Error.Code, e.Error.Message
-	} else if !e.ReadOnly || c.Operation == "AssumeRole" { // which reads, and yet is shown with whom it made
+	} else if !e.ReadOnly || issuesCredentials[c.Operation] { // which reads, and yet is shown with whom it made
 		out.ResponseElements = e.Response
 	}
 	for _, arn := range e.Resources {
@@ -111,12 +117,15 @@ func identityOf(c *call.Call) identity {
 	p := c.Principal
 	id := identity{PrincipalID: p.ID, ARN: p.ARN, AccountID: p.Account, AccessKeyID: p.AccessKeyID, InvokedBy: invokedBy(c)}
 	switch p.Kind {
+	case aws.Federated:
+		id.Type = "FederatedUser"
+		if p.Account == "" {
+			return identity{Type: "WebIdentityUser", PrincipalID: p.ID, UserName: subjectOf(p), Provider: p.ARN}
+		}
 	case aws.Root:
 		id.Type = "Root"
 	case aws.User:
 		id.Type, id.UserName = "IAMUser", p.Name()
-	case aws.Federated:
-		id.Type = "FederatedUser"
 	case aws.Session:
 		id.Type = "AssumedRole"
 	case aws.Service:
@@ -139,6 +148,16 @@ func invokedBy(c *call.Call) string {
 	return ""
 }
 
+// subjectOf is whom an identity provider calls a web identity.
+func subjectOf(p aws.Principal) string {
+	for key, values := range p.Provided {
+		if strings.HasSuffix(key, ":sub") && len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
+}
+
 // contextOf describes temporary credentials; nil for others.
 func contextOf(p aws.Principal) *sessionContext {
 	if !p.Temporary && p.Kind != aws.Session {
@@ -147,6 +166,13 @@ func contextOf(p aws.Principal) *sessionContext {
 	out := &sessionContext{SourceIdentity: p.SourceIdentity, Attributes: sessionAttributes{CreationDate: stampOf(p.Issued), MFAAuthenticated: "false"}}
 	if p.MFA {
 		out.Attributes.MFAAuthenticated = "true"
+	}
+	if p.Kind == aws.Federated {
+		parent, sort := aws.Principal{Kind: aws.User, ARN: p.ParentARN}, "IAMUser"
+		if p.ParentID == p.Account {
+			parent, sort = aws.RootPrincipal(p.Account), "Root"
+		}
+		out.SessionIssuer = &sessionIssuer{Type: sort, PrincipalID: p.ParentID, ARN: p.ParentARN, AccountID: p.Account, UserName: parent.Name()}
 	}
 	if p.Kind == aws.Session {
 		role, _, _ := strings.Cut(p.ID, ":")

@@ -259,6 +259,14 @@ func TestIdentities(t *testing.T) {
 			{aws.RootPrincipal(one), `{"type":"Root","principalId":"111111111111","arn":"arn:aws:iam::111111111111:root","accountId":"111111111111"}`},
 			{ana, `{"type":"IAMUser","principalId":"AIDAANA","arn":"arn:aws:iam::111111111111:user/ana","accountId":"111111111111","accessKeyId":"AKIAANA","userName":"ana"}`},
 			{aws.ServicePrincipal("events.amazonaws.com"), `{"type":"AWSService","invokedBy":"events.amazonaws.com"}`},
+			{aws.Principal{Kind: aws.Federated, ARN: "arn:aws:sts::111111111111:federated-user/bob", Account: one, ID: one + ":bob", Temporary: true, MFA: true,
+				Issued: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), ParentARN: ana.ARN, ParentID: ana.ID},
+				`{"type":"FederatedUser","principalId":"111111111111:bob","arn":"arn:aws:sts::111111111111:federated-user/bob","accountId":"111111111111","sessionContext":` +
+					`{"sessionIssuer":{"type":"IAMUser","principalId":"AIDAANA","arn":"arn:aws:iam::111111111111:user/ana","accountId":"111111111111","userName":"ana"},` +
+					`"attributes":{"creationDate":"2026-01-01T00:00:00Z","mfaAuthenticated":"true"}}}`},
+			{aws.Principal{Kind: aws.Federated, ARN: "arn:aws:iam::111111111111:oidc-provider/idp", ID: "arn:aws:iam::111111111111:oidc-provider/idp:sts:repo:shop",
+				Provided: map[string][]string{"idp:aud": {"sts"}, "idp:sub": {"repo:shop"}}},
+				`{"type":"WebIdentityUser","principalId":"arn:aws:iam::111111111111:oidc-provider/idp:sts:repo:shop","userName":"repo:shop","identityProvider":"arn:aws:iam::111111111111:oidc-provider/idp"}`},
 			{aws.Principal{}, `{"type":"AWSAccount","accountId":"ANONYMOUS_PRINCIPAL"}`},
 		} {
 			w.record(w.entry(tt.p, "sts", "AssumeRole", "arn:aws:iam::111111111111:role/r"))

@@ -40,8 +40,10 @@ func (s *Service) assumeRoleWithWebIdentityNeeds(ctx context.Context, c *call.Ca
 	if !ok {
 		r = nobodysRole(in.RoleArn)
 	}
-	k := w.keys()
-	k["sts:rolesessionname"] = []string{in.RoleSessionName}
+	proven := &aws.Principal{
+		Kind: aws.Federated, ARN: w.provider.ARN, ID: w.provider.ARN + ":" + w.audience + ":" + w.token.Subject, Provided: w.keys(),
+	}
+	k := policy.Keys{"sts:rolesessionname": {in.RoleSessionName}}
 	if id := w.token.SourceIdentity; id != "" {
 		k["sts:sourceidentity"] = []string{id}
 	}
@@ -55,7 +57,7 @@ func (s *Service) assumeRoleWithWebIdentityNeeds(ctx context.Context, c *call.Ca
 	arn, _ := aws.ParseARN(in.RoleArn)
 	need := call.Need{
 		Action: "sts:AssumeRoleWithWebIdentity", Resource: in.RoleArn, Owner: arn.Account, Policy: r.Trust, Keys: k,
-		As: &aws.Principal{Kind: aws.Federated, ARN: w.provider.ARN}, Refuse: refuseWebIdentity,
+		As: proven, Refuse: refuseWebIdentity,
 	}
 	list := []call.Need{need}
 	if len(w.tags) > 0 {

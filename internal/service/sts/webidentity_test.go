@@ -96,6 +96,10 @@ func TestWebIdentity(t *testing.T) {
 		if diff := cmp.Diff(map[string][]string{"aws:federatedprovider": {"example.com/idp"}, "example.com/idp:amr": {"otp"}, "example.com/idp:aud": {"sts.amazonaws.com"}, "example.com/idp:sub": {"repo:shop/site"}}, p.Provided); diff != "" {
 			w.Errorf("provided (-want +got):\n%s", diff)
 		}
+		records := e.Records()
+		if last := records[len(records)-1].Call.Principal; last.ID != provider+":sts.amazonaws.com:repo:shop/site" || last.Account != "" {
+			w.Errorf("the record names %+v", last)
+		}
 		// The session is a role's like any other, and its next role a chain's.
 		wearing := e.Door.As(call.Session{Principal: p, Region: "us-east-1"})
 		if got := must(api.Client{Invoker: wearing}.GetCallerIdentity(ctx(), &api.GetCallerIdentityInput{}))(w).Arn; got != p.ARN {
