@@ -199,6 +199,10 @@ func TestFixes(t *testing.T) {
 		{evaluation{name: "deny, and silence below it", caller: alice, identity: denyGet}, []string{
 			`identity remove 0`, `identity ` + alice + ` {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/k"}`}},
 		{evaluation{name: "two denies", caller: alice, identity: denyGet + "," + allowAll + "," + denyGet}, []string{`identity remove 0`, `identity remove 2`}},
+		{evaluation{name: "two levels of SCPs", caller: alice, identity: allowAll, scps: []string{allowNone, allowAll, allowNone}}, []string{
+			`scp 111111111111 {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/k"}`, `scp 111111111111 {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/k"}`}},
+		{evaluation{name: "RCPs", caller: alice, identity: allowAll, rcps: []string{""}}, []string{
+			`rcp 111111111111 {"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}`}},
 		{evaluation{name: "boundary", caller: alice, identity: allowAll, boundary: allowNone}, []string{
 			`boundary ` + alice + ` {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/k"}`}},
 	} {

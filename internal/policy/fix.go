@@ -84,7 +84,7 @@ func (w *workbench) toAdd(silent []Kind) []Kind {
 // draft is a statement as it is shown.
 type draft struct {
 	Effect    string
-	Principal map[string]string              `json:",omitempty"`
+	Principal any                            `json:",omitempty"`
 	Action    actions                        `json:",omitempty"`
 	Resource  string                         `json:",omitempty"`
 	Condition map[string]map[string][]string `json:",omitempty"`
@@ -95,17 +95,16 @@ func (w *workbench) add(kind Kind) (Fix, bool) {
 	s := draft{Effect: "Allow", Action: actions{w.r.Action}, Resource: escapeWildcards(w.r.Resource)}
 	f := Fix{Kind: kind}
 	switch kind {
-	case Resource, Trust, Key, RCP:
-		s.Principal = w.principal(kind)
-		if s.Principal == nil {
-			return Fix{}, false
-		}
-	}
-	switch kind {
 	case Trust:
-		s.Resource = ""
+		s.Principal, s.Resource = w.principal(), ""
 	case Key:
-		s.Resource = "*"
+		s.Principal, s.Resource = w.principal(), "*"
+	case Resource:
+		s.Principal = w.principal()
+	case RCP: // of all RCPs, AWS lets RCPFullAWSAccess alone allow
+		doc := (&draft{Effect: "Allow", Principal: "*", Action: actions{"*"}, Resource: "*"}).document(kind)
+		ok := w.attach(kind, doc, &f)
+		return f, ok
 	}
 	s.Condition = w.narrowing(kind)
 	if doc := s.document(kind); doc != nil {
@@ -117,7 +116,8 @@ func (w *workbench) add(kind Kind) (Fix, bool) {
 	}
 	s.Condition = nil
 	doc := s.document(kind)
-	return f, doc != nil && w.attach(kind, doc, &f)
+	ok := doc != nil && w.attach(kind, doc, &f)
+	return f, ok
 }
 
 // silentLevel is the first level of an organization's policies that does not
@@ -168,10 +168,10 @@ func escapeWildcards(resource string) string {
 // principal names the caller for a resource's policy: the service, the user
 // or role, or another account as a whole where the policy names that account
 // so already.
-func (w *workbench) principal(kind Kind) map[string]string {
+func (w *workbench) principal() map[string]string {
 	p := &w.r.Principal
 	switch {
-	case kind == RCP, p.Kind == aws.Anonymous:
+	case p.Kind == aws.Anonymous:
 		return map[string]string{"AWS": "*"}
 	case p.Kind == aws.Service:
 		return map[string]string{"Service": p.ARN}

@@ -14,6 +14,8 @@ import (
 type Error struct {
 	Message      string
 	Line, Column int // from 1; columns count bytes
+	// Principal is who is named and does not exist, in the errors of Bind.
+	Principal string
 }
 
 func (e *Error) Error() string {
@@ -189,7 +191,9 @@ func (p *parser) prohibited(element string) bool {
 	switch element {
 	case "NotPrincipal":
 		return p.kind == Trust || p.kind == RCP
-	case "NotAction", "Resource", "NotResource":
+	case "NotAction":
+		return p.kind == Trust || p.kind == RCP
+	case "Resource", "NotResource":
 		return p.kind == Trust
 	}
 	return false
@@ -394,7 +398,7 @@ func assumes(action *pattern) bool {
 
 func (p *parser) checkAction(v *node) {
 	const invalid = "Policy has invalid action"
-	if v.text == "*" {
+	if v.text == "*" || v.text == "*:*" {
 		return
 	}
 	service, name, ok := strings.Cut(v.text, ":")

@@ -90,6 +90,7 @@ func TestParseRefuses(t *testing.T) {
 		{"empty action, attached", Resource, st(`{"Effect":"Allow","Principal":"*","Action":[],"Resource":"*"}`), "Missing required field Action cannot be empty!"},
 		{"action of no text, attached", Resource, st(`{"Effect":"Allow","Principal":"*","Action":5,"Resource":"*"}`), "Invalid policy syntax."},
 		{"NotPrincipal in an RCP", RCP, st(`{"Effect":"Deny","NotPrincipal":"*","Action":"s3:*","Resource":"*"}`), "Has prohibited field NotPrincipal"},
+		{"NotAction in an RCP", RCP, st(`{"Effect":"Deny","Principal":"*","NotAction":"s3:*","Resource":"*"}`), "Has prohibited field NotAction"},
 		{"NotAction in trust", Trust, st(`{"Effect":"Allow","Principal":"*","NotAction":"sts:AssumeRole"}`), "Has prohibited field NotAction"},
 		{"resource without partition", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"aws:s3:::b"}`), `Partition "s3" is not valid for resource "arn:s3:::b:*".`},
 		{"resource of another partition", Identity, st(`{"Effect":"Allow","Action":"*","Resource":"arn:aws-cn:s3:::b"}`), `Partition "aws-cn" is not valid for resource "arn:aws-cn:s3:::b".`},
@@ -131,6 +132,7 @@ func TestParseTakes(t *testing.T) {
 		text string
 	}{
 		{"an action with blanks", Identity, `{"Statement":{"Effect":"Allow","Action":"iam: any thing ","Resource":"*"}}`},
+		{"every action of every service", Identity, `{"Statement":{"Effect":"Allow","Action":"*:*","Resource":"*"}}`},
 		{"a service nobody knows", Identity, `{"Statement":{"Effect":"Allow","Action":"a.b-c:d","Resource":"arn:aws:fdsasf"}}`},
 		{"the partition as a wildcard", Identity, one(`"Resource":"arn:*:s3:::b"`)},
 		{"the root user as a resource", Identity, one(`"Resource":"arn:aws:iam::111111111111:root"`)},
