@@ -69,9 +69,13 @@ func (r request) shape() *api.CreateAccountStatus {
 	return out
 }
 
-// createAccount starts what makeAccount does.
+// createAccount starts what makeAccount does. What is wrong with the address,
+// AWS tells in the status.
 func (s *Service) createAccount(ctx context.Context, c *call.Call, in *api.CreateAccountInput) (*api.CreateAccountOutput, error) {
 	if err := checkTags(in.Tags); err != nil {
+		return nil, err
+	}
+	if err := checkTexts(in.Email); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(in.RoleName, "AWSServiceRoleFor") {
@@ -83,7 +87,9 @@ func (s *Service) createAccount(ctx context.Context, c *call.Call, in *api.Creat
 	}
 	r := request{
 		ID: newID("car-", 32), Name: in.AccountName, Email: in.Email, Role: in.RoleName, Tags: tags, State: inProgress, Requested: c.Time,
-		Account: aws.RandomText(12, "123456789"),
+	}
+	if r.Account, err = s.freeID(ctx); err != nil {
+		return nil, err
 	}
 	if r.Role == "" {
 		r.Role = defaultRole
@@ -102,6 +108,16 @@ func (s *Service) createAccount(ctx context.Context, c *call.Call, in *api.Creat
 		return nil, err
 	}
 	return &api.CreateAccountOutput{CreateAccountStatus: r.shape()}, nil
+}
+
+// freeID returns an id that no account has.
+func (s *Service) freeID(ctx context.Context) (string, error) {
+	for {
+		id := aws.RandomText(12, "123456789")
+		if _, taken, err := s.accounts.AccountName(ctx, id); !taken || err != nil {
+			return id, err
+		}
+	}
 }
 
 // room refuses one account more than the quota.

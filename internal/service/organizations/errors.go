@@ -1,6 +1,8 @@
 package organizations
 
 import (
+	"strings"
+
 	"github.com/sekisho/sekisho/internal/aws"
 )
 
@@ -49,6 +51,17 @@ func constraint(reason, format string, args ...any) *aws.Error {
 // invalid is a value that cannot be, with AWS's word for why.
 func invalid(reason, format string, args ...any) *aws.Error {
 	return aws.Errorf("InvalidInputException", format, args...).With("Reason", reason)
+}
+
+// checkTexts refuses texts with NUL in them, which the model's patterns take and
+// PostgreSQL cannot keep.
+func checkTexts(texts ...string) error {
+	for _, text := range texts {
+		if strings.ContainsRune(text, 0) {
+			return invalid("INVALID_PATTERN", "You provided a value that does not match the required pattern.")
+		}
+	}
+	return nil
 }
 
 // handshakeConstraint is a reason why accounts cannot come together.

@@ -85,6 +85,9 @@ func (s *Service) invite(ctx context.Context, c *call.Call, in *api.InviteAccoun
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
+	if err := checkTexts(in.Notes, in.Target.Id); err != nil {
+		return nil, err
+	}
 	tags, err := json.Marshal(in.Tags)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package organizations
 
 import (
 	"encoding/base64"
+	"unicode/utf8"
 )
 
 // page is the part of a list that was asked for.
@@ -20,7 +21,7 @@ func pageOf(token string, limit *int64) (page, error) {
 		p.limit = int(min(max(*limit, 1), maxResults))
 	}
 	after, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil {
+	if err != nil || !utf8.Valid(after) || checkTexts(string(after)) != nil {
 		return page{}, invalid("INVALID_NEXT_TOKEN", "You provided an invalid pagination token.")
 	}
 	p.after = string(after)

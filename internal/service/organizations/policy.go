@@ -124,6 +124,9 @@ func (o organization) own(ctx context.Context, tx *state.Tx, id string) (policyR
 // check holds a policy's content against its type's grammar, which knows the
 // newer language only, and its size.
 func (p policyRow) check() error {
+	if err := checkTexts(p.Name, p.Description); err != nil {
+		return err
+	}
 	if utf8.RuneCountInString(p.Content) > quotas[p.Type].size {
 		return constraint("POLICY_CONTENT_LIMIT_EXCEEDED", "You have exceeded the maximum size of a policy, which is %d characters.", quotas[p.Type].size)
 	}

@@ -17,6 +17,9 @@ func (s *Service) createUnit(ctx context.Context, c *call.Call, in *api.CreateOr
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
+	if err := checkTexts(in.Name); err != nil {
+		return nil, err
+	}
 	out := &api.CreateOrganizationalUnitOutput{}
 	err := s.change(ctx, c, func(tx *state.Tx, o organization) error {
 		parent, err := o.parent(ctx, tx, in.ParentId, errNoParent)
@@ -86,6 +89,9 @@ func (s *Service) describeUnit(ctx context.Context, c *call.Call, in *api.Descri
 }
 
 func (s *Service) updateUnit(ctx context.Context, c *call.Call, in *api.UpdateOrganizationalUnitInput) (*api.UpdateOrganizationalUnitOutput, error) {
+	if err := checkTexts(in.Name); err != nil {
+		return nil, err
+	}
 	out := &api.UpdateOrganizationalUnitOutput{}
 	err := s.change(ctx, c, func(tx *state.Tx, o organization) error {
 		n, err := o.ofKind(ctx, tx, unitKind, in.OrganizationalUnitId, errNoUnit)
