@@ -1,6 +1,10 @@
 package iam
 
-import "github.com/sekisho/sekisho/internal/policy"
+import (
+	"testing"
+
+	"github.com/sekisho/sekisho/internal/policy"
+)
 
 // ContextKeysOf reads the context keys of a document, and the place of each of
 // its statements.
@@ -14,3 +18,6 @@ func ContextKeysOf(text string) []string {
 	}
 	return contextKeys([]*policy.Document{d})
 }
+
+// Files is a file of a script's archive.
+func Files(t testing.TB, archive, name string) string { return files(t, archive)[name] }

@@ -146,14 +146,28 @@ func TestMFA(t *testing.T) {
 	})
 }
 
-// TestSecretsAtRest holds that seeds and private keys lie sealed.
+// TestSecretsAtRest holds that seeds and private keys lie sealed, and that
+// certificates come back as AWS shows them: without white space around them.
 func TestSecretsAtRest(t *testing.T) {
 	each(t, iam.Options{}, func(w world) {
 		serial, phone := w.device("phone")
+		cert, key := iam.Files(t, "certificates.txtar", "cert"), iam.Files(t, "certificates.txtar", "key")
+		must(w.root.UploadServerCertificate(ctx(), &api.UploadServerCertificateInput{ServerCertificateName: "c", CertificateBody: "\n" + cert, PrivateKey: key}))(w)
+		shown := must(w.root.GetServerCertificate(ctx(), &api.GetServerCertificateInput{ServerCertificateName: "c"}))(w)
+		if got := shown.ServerCertificate.CertificateBody; got != strings.TrimSpace(cert) {
+			t.Errorf("body = %q", got)
+		}
 		err := w.env.DB.View(ctx(), func(tx *state.Tx) error {
 			stored, err := state.Get[[]byte](ctx(), tx, `SELECT seed FROM iam_mfa WHERE serial = $1`, serial)
 			if err == nil && bytes.Contains(stored, phone.seed) {
 				t.Error("the seed can be read in the database")
+			}
+			if err != nil {
+				return err
+			}
+			stored, err = state.Get[[]byte](ctx(), tx, `SELECT secret FROM iam_server_certificate WHERE name = 'c'`)
+			if err == nil && bytes.Contains(stored, []byte("PRIVATE KEY")) {
+				t.Error("the private key can be read in the database")
 			}
 			return err
 		})

@@ -58,6 +58,31 @@ func TestParseMetadata(t *testing.T) {
 	}
 }
 
+// TestChain holds that a chain is one, whoever else could have signed.
+func TestChain(t *testing.T) {
+	all := files(t, "certificates.txtar")
+	cert, err := parseCertificate(all["cert"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		chain string
+		ok    bool
+	}{
+		"none":                 {"", true},
+		"the signer":           {all["ca"], true},
+		"the signer, twice":    {all["ca"] + "\n" + all["ca"], true}, // it signed itself
+		"another":              {all["old"], false},
+		"the signer, then not": {all["ca"] + all["old"], false},
+		"text between":         {all["ca"] + "text\n" + all["ca"], false},
+		"a key":                {all["key"], false},
+	} {
+		if err := checkChain(cert, tt.chain); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestSSHKeys(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

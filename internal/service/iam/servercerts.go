@@ -96,7 +96,7 @@ func (s *Service) uploadServerCertificate(ctx context.Context, c *call.Call, in 
 	}
 	p := serverCert{
 		Account: c.Account(), Folded: strings.ToLower(in.ServerCertificateName), Name: in.ServerCertificateName, Path: orSlash(in.Path),
-		ID: newID("ASCA"), Body: in.CertificateBody, Chain: in.CertificateChain, Uploaded: c.Time.Truncate(time.Second), Expires: cert.NotAfter,
+		ID: newID("ASCA"), Body: strings.TrimSpace(in.CertificateBody), Chain: strings.TrimSpace(in.CertificateChain), Uploaded: c.Time.Truncate(time.Second), Expires: cert.NotAfter,
 	}
 	p.Secret = s.private.Seal([]byte(in.PrivateKey), []byte(p.ID))
 	err = s.write(ctx, c.Account(), func(tx *state.Tx) error {
