@@ -19,6 +19,7 @@ import (
 	"github.com/sekisho/sekisho/internal/servicetest"
 	"github.com/sekisho/sekisho/internal/state"
 	"github.com/sekisho/sekisho/internal/statetest"
+	"github.com/sekisho/sekisho/internal/token"
 )
 
 const (
@@ -465,6 +466,28 @@ func BenchmarkKey(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := s.Key(ctx(), p.AccessKeyID, ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSessionKey is what each call with temporary credentials costs before
+// its signature is verified.
+func BenchmarkSessionKey(b *testing.B) {
+	db, s, p := benchWorld(b)
+	defer db.Close()
+	master, err := seal.NewMaster(make([]byte, seal.KeySize))
+	if err != nil {
+		b.Fatal(err)
+	}
+	p.AccessKeyID, p.Temporary, p.Expires = token.NewKeyID("ASIA", one), true, time.Now().Add(time.Hour)
+	text, err := token.Seal(master.For(iam.TokenPurpose), token.Session{Secret: token.NewSecret(), Principal: p})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := s.Key(ctx(), p.AccessKeyID, text); err != nil {
 			b.Fatal(err)
 		}
 	}
