@@ -22,8 +22,11 @@ const (
 	MaxKey = 32 << 10
 	// MaxBus is how long the policy of an event bus may be.
 	MaxBus = 10240
-	// MaxControl is how long a service or resource control policy may be.
-	MaxControl = 5120
+	// MaxServiceControl is how long a service control policy may be, since
+	// 2026-05-15.
+	MaxServiceControl = 10240
+	// MaxResourceControl is how long a resource control policy may be.
+	MaxResourceControl = 5120
 )
 
 // Size counts a policy's characters as IAM's quotas do: without white space.

@@ -2,7 +2,6 @@ package iam
 
 import (
 	"errors"
-	"strings"
 	"unicode"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -59,15 +58,13 @@ func managedDocument(text string) error {
 }
 
 // size counts a policy's characters as quotas do: without white space.
-func size(text string) int {
-	return len(text) - strings.Count(text, " ") - strings.Count(text, "\n") - strings.Count(text, "\t") - strings.Count(text, "\r")
-}
+func size(text string) int { return policy.Size(text) }
 
 // Quotas, as AWS sets them for a fresh account (attachments: the most that
 // AWS raises them to).
 const (
-	maxManagedPolicy = 6144
-	maxTrustPolicy   = 4096
+	maxManagedPolicy = policy.MaxManaged
+	maxTrustPolicy   = policy.MaxTrust
 	maxVersions      = 5
 	maxKeys          = 2
 	maxCredentials   = 2
@@ -80,11 +77,11 @@ const (
 func inlineQuota(k kind) int {
 	switch k {
 	case user:
-		return 2048
+		return policy.MaxInlineUser
 	case group:
-		return 5120
+		return policy.MaxInlineGroup
 	}
-	return 10240
+	return policy.MaxInlineRole
 }
 
 // title is a kind at the beginning of a sentence.

@@ -30,8 +30,8 @@ const maxPolicies = 1000
 // quotas of a policy type: characters of a document, policies on a target.
 // AWS doubled those of service control policies on 2026-05-15.
 var quotas = map[string]struct{ size, attached int }{
-	scp: {10_240, 10},
-	rcp: {5120, 5},
+	scp: {policy.MaxServiceControl, 10},
+	rcp: {policy.MaxResourceControl, 5},
 }
 
 // policyRow is a policy.
