@@ -1,5 +1,11 @@
 // Package sts is the AWS Security Token Service: it lets roles be worn. Its
 // sessions are stateless: the token holds everything, sealed.
+//
+// Not confirmed against AWS: the refusals of federated users who assume roles,
+// of tags under AWS's prefix, of web identity tokens that are signed wrongly or
+// are not valid yet, of identity providers that do not answer, and of messages
+// that do not decode; and that tags handed on in a chain of roles are no
+// aws:RequestTag for the next.
 package sts
 
 import (
