@@ -30,14 +30,7 @@ func Decide(set *Set, r *Request) Effect { return decide(set, r, nil) }
 type notes struct {
 	allows, denies []Match
 	silent         []Kind
-	levels         []level // of SCPs and RCPs that were silent
 	missing        []string
-}
-
-// level is one level of an organization's policies.
-type level struct {
-	kind  Kind
-	index int
 }
 
 // judge is one evaluation on its way.
@@ -216,11 +209,7 @@ func decide(set *Set, r *Request, n *notes) Effect {
 // levels asks every level of an organization: each has to allow.
 func (j *judge) levels(levels [][]Source, kind Kind) {
 	for i, sources := range levels {
-		h := j.scan(sources, i)
-		if !h.ok() && j.notes != nil {
-			j.notes.levels = append(j.notes.levels, level{kind, i})
-		}
-		j.rely(h, kind)
+		j.rely(j.scan(sources, i), kind)
 	}
 }
 
