@@ -100,8 +100,14 @@ func (q *question) member(s *scanner, name string) (err error) {
 	return err
 }
 
+// readID keeps the id as it stands in the line. A number will do, too; null
+// counts as none.
 func (q *question) readID(s *scanner) error {
-	if s.next() != '"' {
+	if s.null() {
+		q.id = `""`
+		return nil
+	}
+	if c := s.next(); c != '"' && c != '-' && (c < '0' || c > '9') {
 		return s.fail("id is not a string")
 	}
 	start := s.pos
