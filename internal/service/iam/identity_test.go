@@ -231,6 +231,12 @@ func TestTokensDieWithTheirUserOrRole(t *testing.T) {
 			}
 			return code(err)
 		}
+		for range 2 { // the second time it has been opened before
+			if _, _, err := w.iam.Key(ctx(), role.AccessKeyId, own.SessionToken); code(err) != "InvalidClientTokenId" {
+				t.Errorf("another session's token: %v", err)
+			}
+			key(role)
+		}
 		if key(role) != "" || key(own) != "" {
 			t.Fatalf("sessions of what exists: %q, %q", key(role), key(own))
 		}

@@ -170,9 +170,13 @@ func (s *Service) Key(ctx context.Context, keyID, sessionToken string) (seal.Sec
 // sessionKey reads a session's token, which holds everything but whether its
 // user or role is still there.
 func (s *Service) sessionKey(ctx context.Context, keyID, text string) (seal.Secret, aws.Principal, error) {
-	session, err := token.Open(s.tokens, keyID, text)
-	if err != nil {
-		return seal.Secret{}, aws.Principal{}, errInvalidKey()
+	session, ok := s.cache.opened(keyID, text)
+	if !ok {
+		var err error
+		if session, err = token.Open(s.tokens, keyID, text); err != nil {
+			return seal.Secret{}, aws.Principal{}, errInvalidKey()
+		}
+		s.cache.putOpened(keyID, text, session)
 	}
 	if !s.now().Before(session.Principal.Expires) {
 		return seal.Secret{}, aws.Principal{}, aws.Errorf("ExpiredToken", "The security token included in the request is expired").WithStatus(403)

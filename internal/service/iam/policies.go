@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"crypto/subtle"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/seal"
 	"github.com/sekisho/sekisho/internal/state"
+	"github.com/sekisho/sekisho/internal/token"
 )
 
 // cache keeps compiled policies and opened keys. What it holds of an account
@@ -26,6 +28,7 @@ type cache struct {
 	versions map[string]int64 // by account: the newest that this node made
 	sets     map[string]cachedSet
 	keys     map[string]cachedKey
+	sessions map[string]openedToken // by access key id
 }
 
 type cachedSet struct {
@@ -38,6 +41,15 @@ type cachedKey struct {
 	principal aws.Principal
 	version   int64
 }
+
+// openedToken is a session token with what was in it, which never changes.
+type openedToken struct {
+	text    string
+	session token.Session
+}
+
+// maxOpened bounds the opened tokens, which are larger than the rest.
+const maxOpened = 1000
 
 // maxCached bounds each map; beyond it the cache begins anew.
 const maxCached = 10_000
@@ -87,6 +99,23 @@ func (c *cache) putKey(id string, k cachedKey) {
 		c.keys = map[string]cachedKey{}
 	}
 	c.keys[id] = k
+}
+
+// opened returns a session whose very token was opened before.
+func (c *cache) opened(keyID, text string) (token.Session, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	o, ok := c.sessions[keyID]
+	return o.session, ok && subtle.ConstantTimeCompare([]byte(o.text), []byte(text)) == 1
+}
+
+func (c *cache) putOpened(keyID, text string, s token.Session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sessions == nil || len(c.sessions) >= maxOpened {
+		c.sessions = map[string]openedToken{}
+	}
+	c.sessions[keyID] = openedToken{text, s}
 }
 
 // fresh reports whether what was read at a version of an account still holds.
