@@ -18,11 +18,12 @@ type parsed struct {
 // line.
 type cache struct {
 	kinds [policy.RCP + 1]map[string]*parsed
+	room  int // for texts; when it is used up, all are forgotten
 	size  int // of all texts
 }
 
-// maxCache bounds the texts that are kept; beyond it, all are forgotten.
-const maxCache = 32 << 20
+// cacheRoom bounds the texts that an evaluator keeps.
+const cacheRoom = 32 << 20
 
 // parse returns what a text is as a policy of a kind.
 func (c *cache) parse(text string, kind policy.Kind) *parsed {
@@ -30,10 +31,10 @@ func (c *cache) parse(text string, kind policy.Kind) *parsed {
 		return p
 	}
 	p := parse(text, kind)
-	if c.size += len(text); c.size > maxCache || c.kinds[kind] == nil {
-		if c.size > maxCache {
-			*c = cache{size: len(text)}
-		}
+	if c.size += len(text); c.size > c.room {
+		*c = cache{room: c.room, size: len(text)}
+	}
+	if c.kinds[kind] == nil {
 		c.kinds[kind] = map[string]*parsed{}
 	}
 	c.kinds[kind][strings.Clone(text)] = p

@@ -20,7 +20,7 @@ type evaluator struct {
 }
 
 func newEvaluator(brief bool) *evaluator {
-	return &evaluator{brief: brief, question: newQuestion()}
+	return &evaluator{brief: brief, cache: cache{room: cacheRoom}, question: newQuestion()}
 }
 
 // answer appends the answer to a line. It reports false when the line is not

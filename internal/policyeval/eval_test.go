@@ -312,16 +312,18 @@ type brokenReader struct{}
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestCacheForgets(t *testing.T) {
-	var c cache
-	text := func(i byte) string {
-		return `{"Version":"2012-10-17","Id":"` + strings.Repeat(string('a'+rune(i)), 900<<10) + `","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`
-	}
-	for i := range byte(50) {
-		if p := c.parse(text(i%26), policy.Identity); p.doc == nil {
+	c := cache{room: 10000}
+	for i := range 100 {
+		text := `{"Version":"2012-10-17","Id":"` + strings.Repeat("x", i) + `","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`
+		if p := c.parse(text, policy.Identity); p.doc == nil || p.doc.String() != text {
 			t.Fatal(p)
 		}
-		if c.size > maxCache+(1<<20) {
-			t.Fatalf("%d bytes are kept", c.size)
+		kept := 0
+		for text := range c.kinds[policy.Identity] {
+			kept += len(text)
+		}
+		if kept > c.room || kept != c.size {
+			t.Fatalf("%d bytes are kept, and counted %d", kept, c.size)
 		}
 	}
 	a := c.parse(allow, policy.Identity)
