@@ -23,7 +23,7 @@ type cache struct {
 }
 
 // cacheRoom bounds the texts that an evaluator keeps.
-const cacheRoom = 32 << 20
+const cacheRoom = 4 << 20
 
 // parse returns what a text is as a policy of a kind.
 func (c *cache) parse(text string, kind policy.Kind) *parsed {
