@@ -187,6 +187,15 @@ func (s *Server) admin() (http.Handler, error) {
 		story, err := s.Explain(r.Context(), r.PathValue("id"))
 		answer(w, story, err)
 	})
+	mux.HandleFunc("GET /_sekisho/admin/used", func(w http.ResponseWriter, r *http.Request) {
+		from, to, err := period(r.URL.Query(), s.config.Now())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		used, err := s.Used(r.Context(), r.URL.Query().Get("principal"), from, to)
+		answer(w, used, err)
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != http.NoBody {
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))

@@ -45,6 +45,7 @@ var rules = []struct{ pkg, may string }{
 	{"internal/gateway", "internal/checkpoint internal/call internal/api internal/wire internal/sigv4 internal/seal internal/policy"},
 	{"internal/client", "internal/api internal/wire internal/sigv4 internal/seal"},
 	{"internal/explain", "internal/call internal/policy"},
+	{"internal/leastprivilege", "internal/call internal/policy"},
 	// 6: whoever joins the parts, and the harnesses
 	{"", "internal templates ."},
 }
