@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
@@ -36,10 +37,10 @@ import (
 )
 
 // operations is how many operations the test carries. Fewer is a loss.
-const operations = 678
+const operations = 741
 
 // modelledErrors is how many errors the operations name together.
-const modelledErrors = 3192
+const modelledErrors = 3707
 
 // leftOut are the operations of the models that the SDK has not, with the
 // reason.
@@ -57,10 +58,6 @@ var noOutput = map[string]string{
 
 // mute are errors that the model gives no message, so that the SDK reads none.
 var mute = map[string]bool{"codepipeline/WebhookNotFoundException": true}
-
-// withoutSDK are the services whose Go SDK this module does not require:
-// botocore carries their operations, in botocore_test.go.
-var withoutSDK = map[string]bool{"organizations": true}
 
 // wireTap is the HTTP client of the SDK: it keeps the request and answers
 // with what it holds.
@@ -117,6 +114,7 @@ func clients(tap *wireTap) map[string]any {
 		"events":         eventbridge.NewFromConfig(cfg),
 		"iam":            iam.NewFromConfig(cfg),
 		"kms":            kms.NewFromConfig(cfg),
+		"organizations":  organizations.NewFromConfig(cfg),
 		"s3":             s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle, o.DisableS3ExpressSessionAuth = true, aws.Bool(true) }),
 		"sts":            sts.NewFromConfig(cfg),
 	}
@@ -128,9 +126,6 @@ func each(t *testing.T, test func(t *testing.T, tap *wireTap, call method, op *w
 	all := clients(tap)
 	count := 0
 	for _, m := range apitest.Models() {
-		if withoutSDK[m.Name] {
-			continue
-		}
 		s := wire.New(m)
 		client := reflect.ValueOf(all[m.Name])
 		for _, o := range m.Operations {
@@ -170,9 +165,6 @@ func (m method) call(in reflect.Value) (reflect.Value, error) {
 func TestOperations(t *testing.T) {
 	all := clients(new(wireTap))
 	for _, m := range apitest.Models() {
-		if withoutSDK[m.Name] {
-			continue
-		}
 		s := wire.New(m)
 		client := reflect.TypeOf(all[m.Name])
 		for i := range client.NumMethod() {
