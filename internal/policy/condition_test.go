@@ -179,10 +179,10 @@ func TestFixes(t *testing.T) {
 		{evaluation{name: "object with a star", caller: alice, resource: "arn:aws:s3:::b/*"}, []string{`identity ` + alice + ` {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/${*}"}`}},
 		{evaluation{name: "both sides", caller: session, owner: acctB, attached: grant(arnPrincipal(acctB))}, []string{
 			`identity ` + roleR + ` {"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/k"}`,
-			`resource arn:aws:s3:::b/k {"Effect":"Allow","Principal":{"AWS":"` + roleR + `"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/k"}`}},
-		{evaluation{name: "in the policy's style", caller: session, owner: acctB, identity: allowAll,
+			`resource arn:aws:s3:::b {"Effect":"Allow","Principal":{"AWS":"` + roleR + `"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/k"}`}},
+		{evaluation{name: "the caller, where its account is named", caller: session, owner: acctB, identity: allowAll,
 			attached: `{"Effect":"Allow","Principal":{"AWS":"` + rootA + `"},"Action":"s3:Put*","Resource":"*"}`}, []string{
-			`resource arn:aws:s3:::b/k {"Effect":"Allow","Principal":{"AWS":"` + rootA + `"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/k"}`}},
+			`resource arn:aws:s3:::b {"Effect":"Allow","Principal":{"AWS":"` + roleR + `"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/k"}`}},
 		{evaluation{name: "key policy", caller: session, owner: acctB, identity: allowAll, action: "kms:Decrypt", resource: key, attachedKind: Key, attached: grant(arnPrincipal(acctB))}, []string{
 			`key ` + key + ` {"Effect":"Allow","Principal":{"AWS":"` + roleR + `"},"Action":"kms:Decrypt","Resource":"*"}`}},
 		{evaluation{name: "trust policy", caller: session, owner: acctB, identity: allowAll, action: "sts:AssumeRole", resource: "arn:aws:iam::222222222222:role/T", attachedKind: Trust,

@@ -2,7 +2,9 @@ package policy
 
 import (
 	"encoding/json"
+	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -62,8 +64,24 @@ func (d *Document) Kind() Kind { return d.kind }
 // which AWS reads as 2008-10-17.
 func (d *Document) Version() string { return d.version }
 
-// Len returns the number of statements.
-func (d *Document) Len() int { return len(d.statements) }
+// Len returns the number of statements; nil has none.
+func (d *Document) Len() int {
+	if d == nil {
+		return 0
+	}
+	return len(d.statements)
+}
+
+// Sum returns a short sum of the text, by which one can tell whether a document
+// has changed; empty for nil. It is no protection against forgery.
+func (d *Document) Sum() string {
+	if d == nil {
+		return ""
+	}
+	h := fnv.New64a()
+	h.Write([]byte(d.text))
+	return strconv.FormatUint(h.Sum64(), 36)
+}
 
 // Statement returns the text of the i'th statement as it stands in the
 // document, and nil when there is none.
@@ -98,9 +116,7 @@ func position(text string, at int) (line, column int) {
 }
 
 // Principals returns the AWS principals that a document names, each once and
-// in order: ARNs of users, roles, sessions and account roots. Whoever saves a
-// policy asks whether they exist. (AWS stores the unique ids behind them;
-// sekisho compares ARNs.)
+// in order: ARNs of users, roles, sessions and account roots.
 func Principals(d *Document) []string { return slices.Clone(d.principals) }
 
 // without returns a copy of d that lacks one statement.
@@ -108,4 +124,14 @@ func (d *Document) without(i int) *Document {
 	c := *d
 	c.statements = slices.Delete(slices.Clone(d.statements), i, i+1)
 	return &c
+}
+
+// replaced returns a copy of d that has other statements in the place of the
+// i'th; nil when AWS would not take it.
+func (d *Document) replaced(i int, by []json.RawMessage) *Document {
+	doc, err := Parse(Rewrite(d, Change{Statement: i, Instead: by}), d.kind)
+	if err != nil {
+		return nil
+	}
+	return doc
 }

@@ -52,10 +52,11 @@ func (w *workbench) step(d Decision) []Fix {
 	if d.Effect == ExplicitDeny {
 		// From the last statement on, so that indexes stay true.
 		for _, m := range slices.Backward(d.Because) {
-			if !w.remove(m) {
+			f, ok := w.exempt(m)
+			if !ok {
 				return nil
 			}
-			out = append(out, Fix{Kind: m.Kind, Name: m.Name, On: m.On, Remove: &m})
+			out = append(out, f)
 		}
 		slices.Reverse(out)
 		return out
@@ -165,9 +166,8 @@ func escapeWildcards(resource string) string {
 	return Escape(resource)
 }
 
-// principal names the caller for a resource's policy: the service, the user
-// or role, or another account as a whole where the policy names that account
-// so already.
+// principal names the caller for a resource's policy: the service, the user or
+// the role.
 func (w *workbench) principal() map[string]string {
 	p := &w.r.Principal
 	switch {
@@ -177,12 +177,6 @@ func (w *workbench) principal() map[string]string {
 		return map[string]string{"Service": p.ARN}
 	case p.Account == "":
 		return map[string]string{"Federated": p.ARN}
-	}
-	if s := w.r.Policy; !w.r.home() && s != nil && s.Doc != nil {
-		root := aws.RootPrincipal(p.Account).ARN
-		if slices.Contains(s.Doc.principals, root) {
-			return map[string]string{"AWS": root}
-		}
 	}
 	return map[string]string{"AWS": callerARN(p)}
 }
@@ -195,6 +189,10 @@ func (w *workbench) narrowing(kind Kind) map[string]map[string][]string {
 	keys := w.failedKeys(kind)
 	if kind == Identity && strings.EqualFold(w.r.Action, "iam:PassRole") {
 		keys = append(keys, "iam:passedtoservice")
+	}
+	switch kind {
+	case Boundary, SCP: // they bind others, too
+		keys = append(keys, "aws:principalarn")
 	}
 	if w.r.Principal.Kind == aws.Service && !slices.Contains(keys, "aws:sourceaccount") {
 		keys = append(keys, "aws:sourceaccount")
@@ -321,14 +319,23 @@ func widen(levels [][]Source, level int, fresh Source, account string, f *Fix) [
 	return out
 }
 
+// holder is what the policy of a resource stands on: objects have that of their
+// bucket.
+func holder(resource string) string {
+	if strings.HasPrefix(resource, "arn:aws:s3:::") {
+		resource, _, _ = strings.Cut(resource, "/")
+	}
+	return resource
+}
+
 // extended is the resource's policy with one more statement.
 func (w *workbench) extended(kind Kind, doc *Document, f *Fix) *Source {
-	s := Source{Kind: kind, On: w.r.Resource}
+	s := Source{Kind: kind}
 	if w.r.Policy != nil {
 		s = *w.r.Policy
 	}
 	if s.On == "" {
-		s.On = w.r.Resource
+		s.On = holder(w.r.Resource)
 	}
 	f.Name, f.On = s.Name, s.On
 	if s.Doc == nil {
@@ -341,46 +348,102 @@ func (w *workbench) extended(kind Kind, doc *Document, f *Fix) *Source {
 	return &s
 }
 
-// remove takes a Deny out of the policy it stands in.
-func (w *workbench) remove(m Match) bool {
-	var ok bool
-	switch m.Kind {
-	case Identity:
-		w.set.Identity, ok = drop(w.set.Identity, m)
-	case Boundary:
-		w.set.Boundary, ok = drop(w.set.Boundary, m)
-	case Session:
-		w.set.Session, ok = drop(w.set.Session, m)
-	case SCP:
-		w.set.SCPs, ok = dropLevel(w.set.SCPs, m)
-	case RCP:
-		w.r.RCPs, ok = dropLevel(w.r.RCPs, m)
-	default:
-		var list []Source
-		if list, ok = drop([]Source{*w.r.Policy}, m); ok {
-			w.r.Policy = &list[0]
+// exempt narrows a Deny so that it spares the request, or takes it out of the
+// policy it stands in where no statement can tell the request from others.
+func (w *workbench) exempt(m Match) (Fix, bool) {
+	f := Fix{Kind: m.Kind, Name: m.Name, On: m.On, Level: m.Level, Remove: &m}
+	s := w.at(m)
+	if s == nil || m.Statement >= s.Doc.Len() {
+		return f, false
+	}
+	f.Was = s.Doc.Statement(m.Statement)
+	if list, beyond, ok := w.narrow(s, m.Statement); ok {
+		if doc := s.Doc.replaced(m.Statement, list); doc != nil && !w.denies(doc, s, len(list), m.Statement) {
+			f.Instead, f.Beyond = list, beyond
+			w.put(m, doc)
+			return f, true
 		}
 	}
-	return ok
+	w.put(m, s.Doc.without(m.Statement))
+	return f, true
 }
 
-func drop(list []Source, m Match) ([]Source, bool) {
-	if m.Index >= len(list) || list[m.Index].Doc == nil || m.Statement >= list[m.Index].Doc.Len() {
-		return list, false
+// denies reports whether one of the n statements from the i'th on denies the
+// request, in a document that takes the place of a source's.
+func (w *workbench) denies(doc *Document, s *Source, n, i int) bool {
+	alone := *doc
+	alone.statements = doc.statements[i : i+n]
+	r := w.r
+	r.RCPs, r.Policy, r.Grant = nil, nil, ""
+	set := Set{}
+	if len(w.set.Boundary) > 0 {
+		set.Boundary = []Source{{Kind: Boundary}} // which NotPrincipal minds
 	}
-	list = slices.Clone(list)
-	list[m.Index].Doc = list[m.Index].Doc.without(m.Statement)
-	return list, true
+	only := Source{Kind: s.Kind, Doc: &alone}
+	switch s.Kind {
+	case Resource, Trust, Key:
+		r.Policy = &only
+	default:
+		set.Identity = []Source{only}
+	}
+	return Decide(&set, &r) == ExplicitDeny
 }
 
-func dropLevel(levels [][]Source, m Match) ([][]Source, bool) {
-	if m.Level >= len(levels) {
-		return levels, false
+// at is the source in which a statement stands; nil when it is not there.
+func (w *workbench) at(m Match) *Source {
+	list := []Source{}
+	switch m.Kind {
+	case Identity:
+		list = w.set.Identity
+	case Boundary:
+		list = w.set.Boundary
+	case Session:
+		list = w.set.Session
+	case SCP, RCP:
+		levels := w.set.SCPs
+		if m.Kind == RCP {
+			levels = w.r.RCPs
+		}
+		if m.Level < len(levels) {
+			list = levels[m.Level]
+		}
+	default:
+		return w.r.Policy
 	}
-	level, ok := drop(levels[m.Level], m)
-	levels = slices.Clone(levels)
-	levels[m.Level] = level
-	return levels, ok
+	if m.Index >= len(list) {
+		return nil
+	}
+	return &list[m.Index]
+}
+
+// put has another document in the place of the one a statement stands in.
+func (w *workbench) put(m Match, doc *Document) {
+	in := func(list []Source) []Source {
+		list = slices.Clone(list)
+		list[m.Index].Doc = doc
+		return list
+	}
+	levels := func(all [][]Source) [][]Source {
+		all = slices.Clone(all)
+		all[m.Level] = in(all[m.Level])
+		return all
+	}
+	switch m.Kind {
+	case Identity:
+		w.set.Identity = in(w.set.Identity)
+	case Boundary:
+		w.set.Boundary = in(w.set.Boundary)
+	case Session:
+		w.set.Session = in(w.set.Session)
+	case SCP:
+		w.set.SCPs = levels(w.set.SCPs)
+	case RCP:
+		w.r.RCPs = levels(w.r.RCPs)
+	default:
+		s := *w.r.Policy
+		s.Doc = doc
+		w.r.Policy = &s
+	}
 }
 
 // spelling writes a key as AWS's documentation does, where that is known.
@@ -388,8 +451,8 @@ func spelling(key string) string {
 	for _, s := range []string{
 		"aws:CalledVia", "aws:PrincipalArn", "aws:PrincipalAccount", "aws:RequestedRegion", "aws:SourceAccount",
 		"aws:SourceArn", "aws:SourceIp", "aws:ViaAWSService", "aws:SecureTransport", "codecommit:References",
-		"iam:PassedToService", "kms:CallerAccount", "kms:GrantIsForAWSResource", "kms:ViaService", "sts:ExternalId",
-		"sts:RoleSessionName", "sts:SourceIdentity",
+		"aws:MultiFactorAuthPresent", "iam:PassedToService", "kms:CallerAccount", "kms:GrantIsForAWSResource", "kms:ViaService", "sts:ExternalId",
+		"sts:RoleSessionName", "sts:SourceIdentity", "aws:PrincipalOrgID", "aws:ResourceAccount", "aws:ResourceOrgID",
 	} {
 		if strings.EqualFold(s, key) {
 			return s

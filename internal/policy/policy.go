@@ -160,8 +160,14 @@ type Fix struct {
 	// Statement is the statement to add, ready to paste; empty when a Deny
 	// has to be narrowed instead, which Remove then names.
 	Statement json.RawMessage `json:",omitempty"`
-	// Remove is the Deny that stands in the way.
-	Remove *Match `json:",omitempty"`
+	// Remove is the Deny that stands in the way, Was its text, and Instead what
+	// to put in its place: statements that spare this request and deny the rest.
+	// Empty means that it cannot be narrowed, but only taken out. Beyond says in
+	// words what else they spare.
+	Remove  *Match            `json:",omitempty"`
+	Was     json.RawMessage   `json:",omitempty"`
+	Instead []json.RawMessage `json:",omitempty"`
+	Beyond  string            `json:",omitempty"`
 	// Fixed says that the policy cannot be changed, so that something else
 	// has to take the place of what it stands on.
 	Fixed bool `json:",omitempty"`
