@@ -164,7 +164,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.organizations = organizations.New(s.db, s.door, s.jobs, tenants{s}, organizations.Options{Now: now})
 	s.door.Bind(s.organizations)
 	s.iam.Bind(s.organizations)
-	s.events = events.New(s.db, s.door, s.jobs, events.Options{Now: now})
+	s.events = events.New(s.db, s.door, s.jobs, s.iam, events.Options{Now: now})
 	s.commit = codecommit.New(s.db, s.git, s.door, s.jobs)
 	s.pipelines = codepipeline.New(s.db, s.door, s.jobs, codepipeline.Options{Log: s.log})
 	s.buckets = s3.New(s.db, blobs, master.For("s3"), s.door, s.iam, s.jobs)

@@ -110,6 +110,17 @@ func (p Principal) Name() string {
 	return "anonymous"
 }
 
+// UniqueID returns the id by which policies keep the user, or the role of the
+// session; empty for every other kind.
+func (p Principal) UniqueID() string {
+	switch p.Kind {
+	case User, Session:
+		id, _, _ := strings.Cut(p.ID, ":")
+		return id
+	}
+	return ""
+}
+
 // PolicyARN is the ARN that aws:PrincipalArn holds: the role's for a session,
 // the caller's otherwise.
 func (p Principal) PolicyARN() string {

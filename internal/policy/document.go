@@ -15,7 +15,7 @@ type Document struct {
 	kind       Kind
 	version    string
 	statements []statement
-	principals []string
+	principals []string // ARNs of the AWS principals, each once
 }
 
 // statement is one compiled statement; what a decision reads comes first.
@@ -114,10 +114,6 @@ func position(text string, at int) (line, column int) {
 	before := text[:min(at, len(text))]
 	return 1 + strings.Count(before, "\n"), len(before) - strings.LastIndexByte(before, '\n')
 }
-
-// Principals returns the AWS principals that a document names, each once and
-// in order: ARNs of users, roles, sessions and account roots.
-func Principals(d *Document) []string { return slices.Clone(d.principals) }
 
 // without returns a copy of d that lacks one statement.
 func (d *Document) without(i int) *Document {

@@ -299,7 +299,7 @@ func (p *parser) principalList(n *node) []principal {
 	return out
 }
 
-// note keeps an AWS principal for Principals.
+// note keeps the ARN of an AWS principal.
 func (p *parser) note(e principal) {
 	arn := e.name
 	switch e.class {

@@ -188,7 +188,7 @@ func TestDocument(t *testing.T) {
 	if d.String() != text || string(d.Statement(0)) != statement || d.Statement(1) != nil || d.Len() != 1 || d.Version() != "" {
 		t.Errorf("the document does not keep its text: %q", d.String())
 	}
-	if got, want := Principals(d), []string{rootA, roleR}; !slices.Equal(got, want) {
+	if got, want := d.principals, []string{rootA, roleR}; !slices.Equal(got, want) {
 		t.Errorf("principals = %v, want %v", got, want)
 	}
 }

@@ -9,6 +9,9 @@
 //	# remark
 //	policy WHO JSON            give WHO an identity policy, beside those it has
 //	forget WHO                 take all identity policies from WHO
+//	remove WHO                 delete WHO, as far as policies name users and roles
+//	restore WHO                make WHO anew, under the name, with another unique id
+//	id NAME WHO                keep WHO's unique id
 //	as WHO SERVICE OPERATION JSON
 //	! as WHO SERVICE OPERATION JSON      the call has to fail
 //	error CODE 'text' …        what the failed call answered

@@ -2,6 +2,8 @@ package servicetest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -29,11 +31,19 @@ type Env struct {
 	Door *checkpoint.Checkpoint
 	// Jobs is the queue of the database. It runs once Start is called.
 	Jobs *job.Queue
+	// People is IAM, where a test serves it: callers then have the unique ids
+	// of its users and roles. Nil means the world's own.
+	People policy.Directory
 
 	skew     atomic.Int64
 	mu       sync.Mutex
 	policies map[string][]policy.Source
 	records  []*call.Entry
+	// removed are users and roles that are not there, lives how often each was
+	// removed so far, and people the ARNs behind unique ids.
+	removed map[string]bool
+	lives   map[string]int
+	people  map[string]string
 }
 
 // New returns a world over a database.
@@ -43,7 +53,9 @@ func New(t *testing.T, db *state.DB) *Env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Env{T: t, DB: db, Master: master, policies: map[string][]policy.Source{}}
+	e := &Env{T: t, DB: db, Master: master, policies: map[string][]policy.Source{},
+		removed: map[string]bool{}, lives: map[string]int{}, people: map[string]string{},
+	}
 	log := slog.New(slog.NewTextHandler(testLog{t}, nil))
 	e.Door = checkpoint.New(e, e, checkpoint.Options{Log: log, Now: e.Now, BaseURL: "https://127.0.0.1:4566"})
 	e.Jobs = job.NewQueue(db, job.Options{})
@@ -76,7 +88,7 @@ func (e *Env) Advance(d time.Duration) { e.skew.Add(int64(d)) }
 // Grant gives a caller an identity policy, beside those it has.
 func (e *Env) Grant(who, document string) {
 	e.T.Helper()
-	p, err := principal(who)
+	p, err := e.principal(who)
 	if err != nil {
 		e.T.Fatal(err)
 	}
@@ -94,7 +106,7 @@ func (e *Env) Grant(who, document string) {
 
 // Forget takes all identity policies from a caller.
 func (e *Env) Forget(who string) {
-	p, err := principal(who)
+	p, err := e.principal(who)
 	if err != nil {
 		e.T.Fatal(err)
 	}
@@ -107,7 +119,7 @@ func (e *Env) Forget(who string) {
 // REGION" and "via SERVICE" where they are wanted.
 func (e *Env) As(who string) call.Invoker {
 	e.T.Helper()
-	s, err := session(strings.Fields(who))
+	s, err := e.session(strings.Fields(who))
 	if err != nil {
 		e.T.Fatal(err)
 	}
@@ -124,18 +136,86 @@ func (e *Env) For(_ context.Context, p aws.Principal) (*policy.Set, error) {
 // Key implements checkpoint.Identity: WHO's key id is WHO, its secret
 // "secret", its token "token".
 func (e *Env) Key(_ context.Context, keyID, _ string) (seal.Secret, aws.Principal, error) {
-	p, err := principal(keyID)
+	p, err := e.principal(keyID)
 	if err != nil {
 		return seal.Secret{}, aws.Principal{}, aws.Errorf("InvalidClientTokenId", "The security token included in the request is invalid.")
 	}
 	return seal.NewSecret([]byte("secret")), p, nil
 }
 
-// ResolvePrincipal says that every user, role and account exists but those
-// whose name begins with "missing".
+// Remove deletes a user or role, as far as policies name it.
+func (e *Env) Remove(who string) error {
+	p, err := e.principal(who)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.removed[p.PolicyARN()] = true
+	e.lives[p.PolicyARN()]++
+	return nil
+}
+
+// Restore makes a removed user or role anew, under its name, with another
+// unique id.
+func (e *Env) Restore(who string) error {
+	p, err := e.principal(who)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.removed, p.PolicyARN())
+	return nil
+}
+
+// ResolvePrincipal implements policy.Directory: every user, role and account
+// exists but those that were removed and those whose name begins with
+// "missing".
 func (e *Env) ResolvePrincipal(_ context.Context, arn string) (string, bool, error) {
-	name := arn[strings.LastIndexAny(arn, ":/")+1:]
-	return "AIDA" + strings.ToUpper(name), !strings.HasPrefix(name, "missing"), nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if name := arn[strings.LastIndexAny(arn, ":/")+1:]; strings.HasPrefix(name, "missing") || e.removed[arn] {
+		return "", false, nil
+	}
+	return e.uniqueID(arn), true, nil
+}
+
+// PrincipalARN implements policy.Directory.
+func (e *Env) PrincipalARN(_ context.Context, id string) (string, bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	arn, ok := e.people[id]
+	return arn, ok && !e.removed[arn] && e.uniqueID(arn) == id, nil
+}
+
+// idOf is the unique id of a caller's user or role.
+func (e *Env) idOf(arn string) (string, error) {
+	if e.People != nil {
+		id, ok, err := e.People.ResolvePrincipal(context.Background(), arn)
+		if ok || err != nil {
+			return id, err
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.uniqueID(arn), nil
+}
+
+// uniqueID is the id that a user or role has in its present life; empty for
+// everything else.
+func (e *Env) uniqueID(arn string) string {
+	prefix := "AIDA"
+	switch a, _ := aws.ParseARN(arn); {
+	case strings.HasPrefix(a.Resource, "role/"):
+		prefix = "AROA"
+	case !strings.HasPrefix(a.Resource, "user/"):
+		return ""
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", arn, e.lives[arn]))
+	id := prefix + base32.StdEncoding.EncodeToString(sum[:])[:17]
+	e.people[id] = arn
+	return id
 }
 
 // Record implements checkpoint.Recorder.
@@ -154,11 +234,11 @@ func (e *Env) Records() []*call.Entry {
 }
 
 // session reads WHO [in REGION] [via SERVICE].
-func session(words []string) (call.Session, error) {
+func (e *Env) session(words []string) (call.Session, error) {
 	if len(words) == 0 {
 		return call.Session{}, fmt.Errorf("nobody is named")
 	}
-	p, err := principal(words[0])
+	p, err := e.principal(words[0])
 	if err != nil {
 		return call.Session{}, err
 	}
@@ -177,7 +257,7 @@ func session(words []string) (call.Session, error) {
 }
 
 // principal reads WHO.
-func principal(who string) (aws.Principal, error) {
+func (e *Env) principal(who string) (aws.Principal, error) {
 	if who == "anonymous" {
 		return aws.Principal{}, nil
 	}
@@ -192,18 +272,18 @@ func principal(who string) (aws.Principal, error) {
 		return aws.RootPrincipal(account), nil
 	}
 	if role, sess, ok := strings.Cut(name, "/"); ok {
+		arn := aws.NewARN("iam", "", account, "role/"+role)
+		id, err := e.idOf(arn)
 		return aws.Principal{
 			Kind: aws.Session, Account: account, Temporary: true,
 			ARN:     aws.NewARN("sts", "", account, "assumed-role/"+role+"/"+sess),
-			RoleARN: aws.NewARN("iam", "", account, "role/"+role),
-			ID:      "AROA" + strings.ToUpper(role) + ":" + sess,
-		}, nil
+			RoleARN: arn,
+			ID:      id + ":" + sess,
+		}, err
 	}
-	return aws.Principal{
-		Kind: aws.User, Account: account,
-		ARN: aws.NewARN("iam", "", account, "user/"+name),
-		ID:  "AIDA" + strings.ToUpper(name),
-	}, nil
+	arn := aws.NewARN("iam", "", account, "user/"+name)
+	id, err := e.idOf(arn)
+	return aws.Principal{Kind: aws.User, Account: account, ARN: arn, ID: id}, err
 }
 
 // testLog writes log lines to the test's output.

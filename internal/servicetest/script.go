@@ -121,6 +121,15 @@ func (s *script) line(line string) error {
 	case "forget":
 		s.Forget(rest)
 		return nil
+	case "remove":
+		return s.Remove(rest)
+	case "restore":
+		return s.Restore(rest)
+	case "id":
+		name, who, _ := strings.Cut(rest, " ")
+		p, err := s.principal(who)
+		s.vars[name] = p.UniqueID()
+		return err
 	case "as":
 		if err := s.call(rest); err != nil {
 			return err
@@ -206,7 +215,7 @@ func (s *script) call(line string) error {
 		reflect.ValueOf(in).Elem().FieldByName("Body").Set(reflect.ValueOf(io.Reader(strings.NewReader(*s.body))))
 		s.body = nil
 	}
-	who, err := session(words[:len(words)-2])
+	who, err := s.session(words[:len(words)-2])
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func newRealWorld(t *testing.T, db *state.DB) *realWorld {
 	people := iam.New(db, master, iam.Options{})
 	w := &realWorld{T: t}
 	w.door = checkpoint.New(people, w, checkpoint.Options{BaseURL: "https://127.0.0.1:4566", Check: serviceapi.Check})
-	bus := events.New(db, w.door, jobs, events.Options{})
+	bus := events.New(db, w.door, jobs, people, events.Options{})
 	w.door.Serve("iam", people.Operations())
 	w.door.Serve("sts", sts.New(people, master.For("sts/token"), sts.Options{}).Operations())
 	w.door.Serve("kms", kms.New(db, jobs, master, people, kms.Options{}).Operations())

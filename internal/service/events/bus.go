@@ -16,7 +16,7 @@ import (
 
 const (
 	maxBuses  = 100
-	maxPolicy = 10240
+	maxPolicy = policy.MaxBus
 )
 
 // bus is a bus as it is stored.
@@ -212,8 +212,12 @@ func (s *Service) describeEventBus(ctx context.Context, c *call.Call, in *api.De
 	if err != nil {
 		return nil, err
 	}
+	shown, err := policy.Show(ctx, b.Policy, s.principals)
+	if err != nil {
+		return nil, err
+	}
 	return &api.DescribeEventBusOutput{
-		Name: b.Name, Arn: ref.arn(), Description: b.Description, Policy: b.Policy,
+		Name: b.Name, Arn: ref.arn(), Description: b.Description, Policy: shown,
 		CreationTime: timeOrNil(b.Created), LastModifiedTime: timeOrNil(b.Modified),
 	}, nil
 }
@@ -248,8 +252,12 @@ func (s *Service) listEventBuses(ctx context.Context, c *call.Call, in *api.List
 	list, token := cut(p, withDefault(list, c, in.NamePrefix, p.after), func(b bus) string { return b.Name })
 	out := &api.ListEventBusesOutput{EventBuses: []api.EventBus{}, NextToken: token}
 	for _, b := range list {
+		shown, err := policy.Show(ctx, b.Policy, s.principals)
+		if err != nil {
+			return nil, err
+		}
 		out.EventBuses = append(out.EventBuses, api.EventBus{
-			Name: b.Name, Arn: b.ref().arn(), Description: b.Description, Policy: b.Policy,
+			Name: b.Name, Arn: b.ref().arn(), Description: b.Description, Policy: shown,
 			CreationTime: timeOrNil(b.Created), LastModifiedTime: timeOrNil(b.Modified),
 		})
 	}

@@ -90,7 +90,7 @@ type world struct {
 
 func newWorld(e *servicetest.Env) *world {
 	w := &world{Env: e, roles: &roles{trust: map[string]string{}}, pipelines: &pipelines{started: make(chan started, 100)}}
-	w.events = events.New(e.DB, e.Door, e.Jobs, events.Options{Now: e.Now})
+	w.events = events.New(e.DB, e.Door, e.Jobs, e, events.Options{Now: e.Now})
 	e.Door.Serve("events", w.events.Operations())
 	e.Door.Serve("sts", []call.Operation{call.Op("AssumeRole", w.roles.needs, w.roles.assume)})
 	e.Door.Serve("codepipeline", []call.Operation{call.Op("StartPipelineExecution", w.pipelines.needs, w.pipelines.start)})

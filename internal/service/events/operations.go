@@ -31,6 +31,8 @@ type Service struct {
 	now      func() time.Time
 	patterns cache[*eventpattern.Pattern]
 	policies cache[*policy.Document]
+	// principals is whom the policies of buses can name.
+	principals policy.Directory
 }
 
 // Options are the optional parts of the service.
@@ -41,8 +43,8 @@ type Options struct {
 
 // New returns the service. It registers its jobs with queue, and delivers
 // while Run runs.
-func New(db *state.DB, door call.Door, queue *job.Queue, o Options) *Service {
-	s := &Service{db: db, door: door, now: o.Now}
+func New(db *state.DB, door call.Door, queue *job.Queue, principals policy.Directory, o Options) *Service {
+	s := &Service{db: db, door: door, now: o.Now, principals: principals}
 	if s.now == nil {
 		s.now = time.Now
 	}

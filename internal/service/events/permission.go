@@ -30,22 +30,22 @@ func (s *Service) putPermission(ctx context.Context, c *call.Call, in *api.PutPe
 	if err != nil {
 		return nil, err
 	}
-	statement := permission{}
-	if in.Policy == "" {
-		if statement, err = newPermission(ref, in); err != nil {
+	if in.Policy != "" {
+		text, err := s.kept(ctx, in.Policy)
+		if err != nil {
 			return nil, err
 		}
+		return nil, s.changePolicy(ctx, c, ref, func(string) (string, error) { return text, nil })
 	}
-	return nil, s.changePolicy(ctx, c, ref, func(old string) (string, error) {
-		if in.Policy != "" {
-			return in.Policy, nil
-		}
-		raw, err := json.Marshal(statement)
-		if err != nil {
-			return "", err
-		}
-		return withStatement(old, statement.Sid, raw)
-	})
+	statement, err := newPermission(ref, in)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(statement)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.changePolicy(ctx, c, ref, func(old string) (string, error) { return withStatement(old, statement.Sid, raw) })
 }
 
 func (s *Service) putStatementNeeds(ctx context.Context, c *call.Call, in *api.PutStatementInput) ([]call.Need, error) {
@@ -60,6 +60,9 @@ func (s *Service) putStatement(ctx context.Context, c *call.Call, in *api.PutSta
 	}
 	raw, err := named(in.Statement, in.StatementId)
 	if err != nil {
+		return nil, err
+	}
+	if raw, err = s.keptStatement(ctx, raw); err != nil {
 		return nil, err
 	}
 	return nil, s.changePolicy(ctx, c, ref, func(old string) (string, error) { return withStatement(old, in.StatementId, raw) })
@@ -100,14 +103,48 @@ func checkPolicy(text string) error {
 	if text == "" {
 		return nil
 	}
+	_, err := parsePolicy(text)
+	return err
+}
+
+func parsePolicy(text string) (*policy.Document, error) {
 	if len(text) > maxPolicy {
-		return aws.Errorf("PolicyLengthExceededException", "Policy length exceeded: the policy of an event bus may have %d characters.", maxPolicy)
+		return nil, aws.Errorf("PolicyLengthExceededException", "Policy length exceeded: the policy of an event bus may have %d characters.", maxPolicy)
 	}
-	_, err := policy.Parse(text, policy.Resource)
+	doc, err := policy.Parse(text, policy.Resource)
+	return doc, notValid(err)
+}
+
+// notValid words a refusal of the policy language.
+func notValid(err error) error {
 	if e, ok := errors.AsType[*policy.Error](err); ok {
 		return invalid("Parameter Policy is not valid. Reason: %s", e.Message)
 	}
 	return err
+}
+
+// kept is a policy as it is kept: users and roles stand in it by their unique
+// ids. Only what is put now is asked for people who do not exist: a statement
+// can join others that name somebody who is gone, and be removed beside them.
+// That EventBridge keeps ids follows from what IAM's documentation says of all
+// resources' policies; nothing says it of EventBridge in particular.
+func (s *Service) kept(ctx context.Context, text string) (string, error) {
+	doc, err := parsePolicy(text)
+	if err != nil {
+		return "", err
+	}
+	text, err = policy.Bind(ctx, doc, s.principals)
+	return text, notValid(err)
+}
+
+// keptStatement is kept for one statement.
+func (s *Service) keptStatement(ctx context.Context, raw json.RawMessage) (json.RawMessage, error) {
+	const head, tail = `{"Version":"2012-10-17","Statement":[`, `]}`
+	text, err := s.kept(ctx, head+string(raw)+tail)
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(strings.TrimSuffix(strings.TrimPrefix(text, head), tail)), nil
 }
 
 // permission is a statement of PutPermission's simple form.

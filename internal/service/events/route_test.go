@@ -61,7 +61,7 @@ func BenchmarkRoute(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	s := New(db, nil, job.NewQueue(db, job.Options{}), Options{})
+	s := New(db, nil, job.NewQueue(db, job.Options{}), nil, Options{})
 	const rules = 100
 	err = db.Update(ctx, func(tx *state.Tx) error {
 		for i := range rules {

@@ -136,6 +136,9 @@ func (d detail) show(ctx context.Context, tx *state.Tx, used usages, out *api.Ge
 		})
 		return nil
 	}
+	if e, err = e.shown(ctx, directory{tx}); err != nil {
+		return err
+	}
 	profiles, err := state.List[instanceProfile](ctx, tx, `SELECT `+profileColumns+` FROM iam_profile WHERE role_id = $1 ORDER BY folded`, e.ID)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	api "github.com/sekisho/sekisho/internal/api/iam"
 	"github.com/sekisho/sekisho/internal/aws"
+	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/state"
 )
 
@@ -118,6 +119,14 @@ func (e entity) group() api.Group {
 	return api.Group{Path: e.Path, GroupName: e.Name, GroupId: e.ID, Arn: e.arn(), CreateDate: &e.Created}
 }
 
+// shown is the entity with its trust policy as it is read.
+func (e entity) shown(ctx context.Context, in policy.Directory) (entity, error) {
+	var err error
+	e.Trust, err = policy.Show(ctx, e.Trust, in)
+	return e, err
+}
+
+// role is a role as answers have it, of an entity that is shown.
 func (e entity) role() api.Role {
 	return api.Role{
 		Path: e.Path, RoleName: e.Name, RoleId: e.ID, Arn: e.arn(), CreateDate: &e.Created,

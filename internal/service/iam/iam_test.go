@@ -24,5 +24,6 @@ func newIAM(e *servicetest.Env, o iam.Options) *iam.Service {
 			e.T.Fatal(err)
 		}
 	}
+	e.People = s
 	return s
 }

@@ -85,6 +85,7 @@ func (p instanceProfile) api(ctx context.Context, tx *state.Tx) (api.InstancePro
 	}
 	e, err := state.Get[entity](ctx, tx, findEntityByID, p.RoleID)
 	if err == nil {
+		e, err = e.shown(ctx, directory{tx})
 		r := e.role()
 		r.Description, r.MaxSessionDuration = "", nil // AWS leaves them out here
 		out.Roles = append(out.Roles, r)

@@ -24,6 +24,38 @@ func (s *Service) ResolvePrincipal(ctx context.Context, arn string) (id string, 
 	return id, ok, err
 }
 
+// PrincipalARN returns the ARN of the user or role that has a unique id now,
+// and whether there is one.
+func (s *Service) PrincipalARN(ctx context.Context, id string) (arn string, ok bool, err error) {
+	err = s.db.View(ctx, func(tx *state.Tx) error {
+		arn, ok, err = directory{tx}.PrincipalARN(ctx, id)
+		return err
+	})
+	return arn, ok, err
+}
+
+// directory is whom policies can name, as a transaction sees it.
+type directory struct{ tx *state.Tx }
+
+var (
+	_ policy.Directory = directory{}
+	_ policy.Directory = (*Service)(nil)
+)
+
+// ResolvePrincipal implements policy.Directory.
+func (d directory) ResolvePrincipal(ctx context.Context, arn string) (id string, ok bool, err error) {
+	return resolve(ctx, d.tx, arn)
+}
+
+// PrincipalARN implements policy.Directory.
+func (d directory) PrincipalARN(ctx context.Context, id string) (arn string, ok bool, err error) {
+	e, err := state.Get[entity](ctx, d.tx, findEntityByID, id)
+	if errors.Is(err, state.ErrNotFound) {
+		return "", false, nil
+	}
+	return e.arn(), err == nil && kind(e.Kind) != group, err
+}
+
 func resolve(ctx context.Context, tx *state.Tx, arn string) (id string, ok bool, err error) {
 	if aws.IsAccountID(arn) {
 		arn = aws.RootPrincipal(arn).ARN

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	api "github.com/sekisho/sekisho/internal/api/iam"
@@ -23,12 +24,13 @@ func (s *Service) createRole(ctx context.Context, c *call.Call, in *api.CreateRo
 		return nil, err
 	}
 	e := newEntity(c.Account(), role, in.Path, in.RoleName, c.Time)
-	e.Description, e.Trust, e.Boundary = in.Description, trust.String(), in.PermissionsBoundary
+	e.Description, e.Boundary = in.Description, in.PermissionsBoundary
 	if e.MaxSession = 3600; in.MaxSessionDuration != nil {
 		e.MaxSession = *in.MaxSessionDuration
 	}
 	err = s.write(ctx, c.Account(), func(tx *state.Tx) error {
-		if err := principalsExist(ctx, tx, trust); err != nil {
+		var err error
+		if e.Trust, err = keptTrust(ctx, tx, trust); err != nil {
 			return err
 		}
 		if err := boundaryExists(ctx, tx, c.Account(), e.Boundary); err != nil {
@@ -42,6 +44,7 @@ func (s *Service) createRole(ctx context.Context, c *call.Call, in *api.CreateRo
 	if err != nil {
 		return nil, err
 	}
+	e.Trust = trust.String()
 	r := e.role()
 	r.MaxSessionDuration = in.MaxSessionDuration
 	r.PermissionsBoundary, r.Tags = e.boundary(), in.Tags
@@ -57,19 +60,14 @@ func trustDocument(text string) (*policy.Document, error) {
 	return d, err
 }
 
-// principalsExist refuses a policy that names a user or role that is not
-// there.
-func principalsExist(ctx context.Context, tx *state.Tx, d *policy.Document) error {
-	for _, arn := range policy.Principals(d) {
-		_, ok, err := resolve(ctx, tx, arn)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return aws.Errorf("MalformedPolicyDocument", "%s", policy.InvalidPrincipal(policy.Trust, "AWS", arn))
-		}
+// keptTrust is a trust policy as it is kept. A policy that names a user or role
+// that is not there is refused.
+func keptTrust(ctx context.Context, tx *state.Tx, trust *policy.Document) (string, error) {
+	text, err := policy.Bind(ctx, trust, directory{tx})
+	if e, ok := errors.AsType[*policy.Error](err); ok {
+		return "", aws.Errorf("MalformedPolicyDocument", "%s", e.Message)
 	}
-	return nil
+	return text, err
 }
 
 func (s *Service) getRole(ctx context.Context, c *call.Call, in *api.GetRoleInput) (*api.GetRoleOutput, error) {
@@ -77,6 +75,9 @@ func (s *Service) getRole(ctx context.Context, c *call.Call, in *api.GetRoleInpu
 	err := s.db.View(ctx, func(tx *state.Tx) error {
 		e, err := find(ctx, tx, c.Account(), role, in.RoleName)
 		if err != nil {
+			return err
+		}
+		if e, err = e.shown(ctx, directory{tx}); err != nil {
 			return err
 		}
 		tags, err := tagsOf(ctx, tx, e.ID)
@@ -92,11 +93,17 @@ func (s *Service) getRole(ctx context.Context, c *call.Call, in *api.GetRoleInpu
 
 func (s *Service) listRoles(ctx context.Context, c *call.Call, in *api.ListRolesInput) (*api.ListRolesOutput, error) {
 	rows, truncated, next, err := s.list(ctx, c, role, in.PathPrefix, in.Marker, in.MaxItems)
+	if err != nil {
+		return nil, err
+	}
 	out := &api.ListRolesOutput{Roles: []api.Role{}, IsTruncated: truncated, Marker: next}
 	for _, e := range rows {
+		if e, err = e.shown(ctx, s); err != nil {
+			return nil, err
+		}
 		out.Roles = append(out.Roles, e.role())
 	}
-	return out, err
+	return out, nil
 }
 
 // changeRole finds a role, lets change alter it, and saves it.
@@ -133,6 +140,10 @@ func (s *Service) updateRoleDescription(ctx context.Context, c *call.Call, in *a
 		e.Description = in.Description
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	e, err = e.shown(ctx, s)
 	r := e.role()
 	return &api.UpdateRoleDescriptionOutput{Role: &r}, err
 }
@@ -146,8 +157,8 @@ func (s *Service) updateAssumeRolePolicy(ctx context.Context, c *call.Call, in *
 		if e.linked() {
 			return errProtected(*e)
 		}
-		e.Trust = trust.String()
-		return principalsExist(ctx, tx, trust)
+		e.Trust, err = keptTrust(ctx, tx, trust)
+		return err
 	})
 	return nil, err
 }

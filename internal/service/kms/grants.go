@@ -18,11 +18,12 @@ import (
 	"github.com/sekisho/sekisho/internal/state"
 )
 
-// grant is a row of kms_grant.
+// grant is a row of kms_grant. Rows of before unique ids were kept name their
+// principals by ARN, and go on meaning whoever has it.
 type grant struct {
 	ID         string `db:"id"`
 	Name       string `db:"name"`
-	Grantee    string `db:"grantee"`
+	Grantee    string `db:"grantee"` // a user or role by its unique id, others by ARN
 	Retiring   string `db:"retiring"`
 	Issuer     string `db:"issuer"`     // the account that made it
 	Operations string `db:"operations"` // sorted, with spaces between
@@ -206,14 +207,17 @@ func (s *Service) newGrant(ctx context.Context, c *call.Call, in *api.CreateGran
 	if len(in.Operations) == 0 {
 		return nil, aws.Errorf("ValidationException", "1 validation error detected: Value at 'operations' failed to satisfy constraint: Member must not be null")
 	}
-	for _, p := range []string{in.GranteePrincipal, in.RetiringPrincipal} {
-		if err := s.checkPrincipal(ctx, p); err != nil {
-			return nil, err
-		}
+	grantee, err := s.keptPrincipal(ctx, in.GranteePrincipal)
+	if err != nil {
+		return nil, err
+	}
+	retiring, err := s.keptPrincipal(ctx, in.RetiringPrincipal)
+	if err != nil {
+		return nil, err
 	}
 	ops := slices.Compact(slices.Sorted(slices.Values(in.Operations)))
 	g := &grant{
-		ID: aws.RandomText(64, "0123456789abcdef"), Name: in.Name, Grantee: in.GranteePrincipal, Retiring: in.RetiringPrincipal,
+		ID: aws.RandomText(64, "0123456789abcdef"), Name: in.Name, Grantee: grantee, Retiring: retiring,
 		Issuer: c.Account(), Operations: strings.Join(ops, " "), Created: state.Millis(c.Time),
 	}
 	if in.Constraints != nil {
@@ -246,26 +250,49 @@ func checkConstraint(context map[string]string) error {
 	return nil
 }
 
-// checkPrincipal refuses who cannot be granted anything: an IAM group, or
+// keptPrincipal is a grant's principal as it is kept: a user or role by its
+// unique id. It refuses who cannot be granted anything: an IAM group, or
 // somebody who does not exist.
-func (s *Service) checkPrincipal(ctx context.Context, arn string) error {
+func (s *Service) keptPrincipal(ctx context.Context, arn string) (string, error) {
 	if arn == "" {
-		return nil
+		return "", nil
 	}
-	doc, err := policy.Parse(`{"Statement":[{"Effect":"Allow","Principal":{"AWS":`+strconv.Quote(arn)+`},"Action":"kms:*","Resource":"*"}]}`, policy.Key)
-	if err != nil || !strings.HasPrefix(arn, "arn:") {
-		return aws.Errorf("InvalidArnException", "ARN does not refer to a valid principal: %s", arn)
+	kept, exists, err := policy.BindPrincipal(ctx, arn, s.principals)
+	if err != nil {
+		return "", fmt.Errorf("look up principal %s: %w", arn, err)
 	}
-	for _, p := range policy.Principals(doc) {
-		_, exists, err := s.principals.ResolvePrincipal(ctx, p)
+	if !exists || !strings.HasPrefix(arn, "arn:") {
+		return "", aws.Errorf("InvalidArnException", "ARN does not refer to a valid principal: %s", arn)
+	}
+	return kept, nil
+}
+
+// also is the other form in which a grant may name a principal that is asked
+// for by its ARN.
+func (s *Service) also(ctx context.Context, arn string) (string, error) {
+	if arn == "" {
+		return "", nil
+	}
+	kept, _, err := policy.BindPrincipal(ctx, arn, s.principals)
+	return kept, err
+}
+
+// shown is a grant as it is read: with the ARNs of those who are there, and
+// the unique ids of those who are gone, as AWS lists them.
+func (s *Service) shown(ctx context.Context, g grant) (grant, error) {
+	for _, p := range [...]*string{&g.Grantee, &g.Retiring} {
+		if !policy.IsUniqueID(*p) {
+			continue
+		}
+		arn, ok, err := s.principals.PrincipalARN(ctx, *p)
 		if err != nil {
-			return fmt.Errorf("look up principal %s: %w", p, err)
+			return g, fmt.Errorf("look up principal %s: %w", *p, err)
 		}
-		if !exists {
-			return aws.Errorf("InvalidArnException", "ARN does not refer to a valid principal: %s", arn)
+		if ok {
+			*p = arn
 		}
 	}
-	return nil
+	return g, nil
 }
 
 // store adds a grant. One that has the same name and all else equal is there
@@ -362,13 +389,17 @@ func (s *Service) listGrants(ctx context.Context, c *call.Call, in *api.ListGran
 	if err != nil {
 		return nil, err
 	}
+	also, err := s.also(ctx, in.GranteePrincipal)
+	if err != nil {
+		return nil, err
+	}
 	var list []grant
 	err = s.read(ctx, r, func(tx *state.Tx, k key) error {
 		list, err = state.List[grant](ctx, tx, `
 			SELECT `+grantColumns+` FROM kms_grant
-			WHERE account = $1 AND region = $2 AND key_id = $3 AND id > $4 AND ($5 = '' OR id = $5) AND ($6 = '' OR grantee = $6)
-			ORDER BY id LIMIT $7`,
-			k.Account, k.Region, k.ID, p.after, in.GrantId, in.GranteePrincipal, p.limit+1)
+			WHERE account = $1 AND region = $2 AND key_id = $3 AND id > $4 AND ($5 = '' OR id = $5) AND ($6 = '' OR grantee IN ($6, $7))
+			ORDER BY id LIMIT $8`,
+			k.Account, k.Region, k.ID, p.after, in.GrantId, in.GranteePrincipal, also, p.limit+1)
 		return err
 	})
 	if err != nil {
@@ -377,6 +408,9 @@ func (s *Service) listGrants(ctx context.Context, c *call.Call, in *api.ListGran
 	out := &api.ListGrantsOutput{Grants: []api.GrantListEntry{}}
 	list, out.NextMarker, out.Truncated = cut(p, list, func(g grant) string { return g.ID })
 	for _, g := range list {
+		if g, err = s.shown(ctx, g); err != nil {
+			return nil, err
+		}
 		out.Grants = append(out.Grants, g.entry(r.keyARN()))
 	}
 	return out, nil
@@ -396,6 +430,10 @@ func (s *Service) listRetirableGrants(ctx context.Context, c *call.Call, in *api
 	if err != nil {
 		return nil, err
 	}
+	also, err := s.also(ctx, in.RetiringPrincipal)
+	if err != nil {
+		return nil, err
+	}
 	type row struct {
 		grant
 		Account string `db:"account"`
@@ -405,8 +443,8 @@ func (s *Service) listRetirableGrants(ctx context.Context, c *call.Call, in *api
 	err = s.db.View(ctx, func(tx *state.Tx) error {
 		list, err = state.List[row](ctx, tx, `
 			SELECT account, key_id, `+grantColumns+` FROM kms_grant
-			WHERE region = $1 AND retiring = $2 AND id > $3 ORDER BY id LIMIT $4`,
-			c.Region, in.RetiringPrincipal, p.after, p.limit+1)
+			WHERE region = $1 AND retiring IN ($2, $3) AND id > $4 ORDER BY id LIMIT $5`,
+			c.Region, in.RetiringPrincipal, also, p.after, p.limit+1)
 		return err
 	})
 	if err != nil {
@@ -414,8 +452,12 @@ func (s *Service) listRetirableGrants(ctx context.Context, c *call.Call, in *api
 	}
 	out := &api.ListRetirableGrantsOutput{Grants: []api.GrantListEntry{}}
 	list, out.NextMarker, out.Truncated = cut(p, list, func(r row) string { return r.ID })
-	for _, g := range list {
-		out.Grants = append(out.Grants, g.entry(ref{account: g.Account, region: c.Region, id: g.KeyID}.keyARN()))
+	for _, row := range list {
+		g, err := s.shown(ctx, row.grant)
+		if err != nil {
+			return nil, err
+		}
+		out.Grants = append(out.Grants, g.entry(ref{account: row.Account, region: c.Region, id: row.KeyID}.keyARN()))
 	}
 	return out, nil
 }
@@ -501,7 +543,9 @@ func (s *Service) retireGrantNeeds(ctx context.Context, c *call.Call, in *api.Re
 }
 
 func (g grant) retirableBy(p aws.Principal) bool {
-	is := func(arn string) bool { return arn != "" && (arn == p.ARN || arn == p.RoleARN) }
+	is := func(name string) bool {
+		return name != "" && (name == p.ARN || name == p.RoleARN || name == p.UniqueID())
+	}
 	return is(g.Retiring) || is(g.Grantee) && g.allows("RetireGrant") || p.Kind == aws.Root && p.Account == g.Issuer
 }
 

@@ -53,7 +53,7 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *api.CreateKey
 	if k.Policy == "" {
 		k.Policy = defaultPolicy(k.Account)
 	}
-	if err := s.checkPolicy(ctx, c, k.arn(), k.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck)); err != nil {
+	if k.Policy, err = s.keptPolicy(ctx, c, k.arn(), k.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck)); err != nil {
 		return nil, err
 	}
 	err = s.db.Update(ctx, func(tx *state.Tx) error {

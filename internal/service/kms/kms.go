@@ -8,7 +8,6 @@
 package kms
 
 import (
-	"context"
 	"embed"
 	"time"
 
@@ -18,18 +17,10 @@ import (
 	"github.com/sekisho/sekisho/internal/state"
 )
 
-// Principals knows who exists: IAM does.
-type Principals interface {
-	// ResolvePrincipal reports whether a user, role or account exists, and its
-	// unique id. Accounts that are not kept here count as existing, with all
-	// that is in them.
-	ResolvePrincipal(ctx context.Context, arn string) (id string, ok bool, err error)
-}
-
 // Service is the Key Management Service.
 type Service struct {
 	db         *state.DB
-	principals Principals
+	principals policy.Directory
 	seals      *seal.Box // key material
 	tokens     *seal.Box // grant tokens
 	now        func() time.Time
@@ -46,7 +37,7 @@ type Options struct {
 
 // New returns the service. It handles its jobs, which delete and rotate keys
 // when their time has come, on the queue.
-func New(db *state.DB, jobs *job.Queue, master *seal.Master, principals Principals, o Options) *Service {
+func New(db *state.DB, jobs *job.Queue, master *seal.Master, principals policy.Directory, o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}

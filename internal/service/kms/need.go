@@ -107,7 +107,7 @@ const attachments = `
 	FROM kms_tag WHERE account = $1 AND region = $2 AND key_id = $3
 	UNION ALL
 	SELECT 'grant', '', id, name, grantee, retiring, issuer, operations, equals, subset, created
-	FROM kms_grant WHERE account = $1 AND region = $2 AND key_id = $3 AND grantee IN ($4, $5)
+	FROM kms_grant WHERE account = $1 AND region = $2 AND key_id = $3 AND grantee IN ($4, $5, $6)
 	ORDER BY 1, 4, 3`
 
 // attach reads a key's aliases and tags, and the grants to the caller.
@@ -117,7 +117,7 @@ func (t *target) attach(ctx context.Context, tx *state.Tx, c *call.Call) error {
 		Kind  string `db:"kind"`
 		Value string `db:"value"`
 	}
-	list, err := state.List[attachment](ctx, tx, attachments, t.account, t.region, t.id, c.Principal.ARN, c.Principal.RoleARN)
+	list, err := state.List[attachment](ctx, tx, attachments, t.account, t.region, t.id, c.Principal.ARN, c.Principal.RoleARN, c.Principal.UniqueID())
 	if err != nil {
 		return err
 	}

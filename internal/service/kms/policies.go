@@ -42,35 +42,29 @@ func malformed(text string) *aws.Error {
 	return aws.Errorf("MalformedPolicyDocumentException", "%s", text)
 }
 
-// checkPolicy refuses a policy that does not parse, that names somebody who
-// does not exist, or that would lock the caller out.
-func (s *Service) checkPolicy(ctx context.Context, c *call.Call, arn, text string, bypass bool) error {
+// keptPolicy is a policy as it is kept. It refuses one that does not parse,
+// that names somebody who does not exist, or that would lock the caller out.
+func (s *Service) keptPolicy(ctx context.Context, c *call.Call, arn, text string, bypass bool) (string, error) {
 	if len(text) > policyLimit {
-		return aws.Errorf("LimitExceededException", "Policy size exceeds the limit of %d bytes.", policyLimit)
+		return "", aws.Errorf("LimitExceededException", "Policy size exceeds the limit of %d bytes.", policyLimit)
 	}
 	doc, err := policy.Parse(text, policy.Key)
+	if err == nil {
+		text, err = policy.Bind(ctx, doc, s.principals)
+	}
 	if e, ok := errors.AsType[*policy.Error](err); ok {
-		return malformed(e.Message)
+		return "", malformed(e.Message)
 	}
 	if err != nil {
-		return err
+		return "", fmt.Errorf("policy of %s: %w", arn, err)
 	}
 	if overlyPermissive(doc) {
-		return malformed("OverlyPermissiveCondition:EncryptionContext: Using the ForAllValues set operator with a single-valued condition key matches requests without the specified encryption context or with an unspecified encryption context. To fix, remove ForAllValues.")
-	}
-	for _, p := range policy.Principals(doc) {
-		_, exists, err := s.principals.ResolvePrincipal(ctx, p)
-		if err != nil {
-			return fmt.Errorf("look up principal %s: %w", p, err)
-		}
-		if !exists {
-			return malformed(policy.InvalidPrincipal(policy.Key, "AWS", p))
-		}
+		return "", malformed("OverlyPermissiveCondition:EncryptionContext: Using the ForAllValues set operator with a single-valued condition key matches requests without the specified encryption context or with an unspecified encryption context. To fix, remove ForAllValues.")
 	}
 	if !bypass && locksOut(c, arn, doc) {
-		return malformed("The new key policy will not allow you to update the key policy in the future.")
+		return "", malformed("The new key policy will not allow you to update the key policy in the future.")
 	}
-	return nil
+	return text, nil
 }
 
 // overlyPermissive reports whether a policy demands an encryption context in a
@@ -168,7 +162,8 @@ func (s *Service) getKeyPolicy(ctx context.Context, c *call.Call, in *api.GetKey
 	if in.PolicyName != "" && in.PolicyName != policyName {
 		return nil, aws.Errorf("NotFoundException", "No such policy exists")
 	}
-	return out, nil
+	out.Policy, err = policy.Show(ctx, out.Policy, s.principals)
+	return out, err
 }
 
 func (s *Service) putKeyPolicyNeeds(ctx context.Context, c *call.Call, in *api.PutKeyPolicyInput) ([]call.Need, error) {
@@ -185,10 +180,11 @@ func (s *Service) putKeyPolicy(ctx context.Context, c *call.Call, in *api.PutKey
 	if in.PolicyName != "" && in.PolicyName != policyName {
 		return nil, aws.Errorf("ValidationException", "The only valid policy name is default.")
 	}
-	if err := s.checkPolicy(ctx, c, r.keyARN(), in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck)); err != nil {
+	text, err := s.keptPolicy(ctx, c, r.keyARN(), in.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck))
+	if err != nil {
 		return nil, err
 	}
 	return nil, s.change(ctx, c, in.KeyId, func(tx *state.Tx, k key) error {
-		return k.set(ctx, tx, `policy = $4`, in.Policy)
+		return k.set(ctx, tx, `policy = $4`, text)
 	})
 }

@@ -220,7 +220,8 @@ func (s *Service) putBucketPolicy(ctx context.Context, c *call.Call, in *api.Put
 	if err != nil {
 		return nil, err
 	}
-	if err := s.resolve(ctx, parsed.source.Doc); err != nil {
+	text, err := s.kept(ctx, parsed.source.Doc)
+	if err != nil {
 		return nil, err
 	}
 	id := c.NewID()
@@ -232,7 +233,7 @@ func (s *Service) putBucketPolicy(ctx context.Context, c *call.Call, in *api.Put
 		if access.BlockPublicPolicy && parsed.public {
 			return errPublicPolicy(c, b.Name)
 		}
-		_, err = tx.Exec(ctx, `UPDATE s3_bucket SET policy = $1, policy_id = $2 WHERE name = $3`, in.Policy, id, b.Name)
+		_, err = tx.Exec(ctx, `UPDATE s3_bucket SET policy = $1, policy_id = $2 WHERE name = $3`, text, id, b.Name)
 		return err
 	})
 	if err != nil {
@@ -241,18 +242,14 @@ func (s *Service) putBucketPolicy(ctx context.Context, c *call.Call, in *api.Put
 	return &api.PutBucketPolicyOutput{}, nil
 }
 
-// resolve refuses a policy that names principals that do not exist.
-func (s *Service) resolve(ctx context.Context, doc *policy.Document) error {
-	for _, arn := range policy.Principals(doc) {
-		_, ok, err := s.principals.ResolvePrincipal(ctx, arn)
-		if err != nil {
-			return fmt.Errorf("principal %s: %w", arn, err)
-		}
-		if !ok {
-			return errMalformedPolicy("Invalid principal in policy").With("Detail", `"AWS" : "`+arn+`"`)
-		}
+// kept is a policy as it is kept. One that names principals that do not exist
+// is refused.
+func (s *Service) kept(ctx context.Context, doc *policy.Document) (string, error) {
+	text, err := policy.Bind(ctx, doc, s.principals)
+	if e, ok := errors.AsType[*policy.Error](err); ok {
+		return "", errMalformedPolicy(e.Message).With("Detail", `"AWS" : "`+e.Principal+`"`)
 	}
-	return nil
+	return text, err
 }
 
 func errPublicPolicy(c *call.Call, bucket string) error {
@@ -268,7 +265,11 @@ func (s *Service) getBucketPolicy(ctx context.Context, c *call.Call, in *api.Get
 	if b.Policy == "" {
 		return nil, errNoBucketPolicy(b.Name)
 	}
-	return &api.GetBucketPolicyOutput{Policy: b.Policy}, nil
+	text, err := policy.Show(ctx, b.Policy, s.principals)
+	if err != nil {
+		return nil, fmt.Errorf("policy of bucket %s: %w", b.Name, err)
+	}
+	return &api.GetBucketPolicyOutput{Policy: text}, nil
 }
 
 func errNoBucketPolicy(bucket string) error {

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -10,14 +9,10 @@ import (
 	"github.com/sekisho/sekisho/internal/blob"
 	"github.com/sekisho/sekisho/internal/call"
 	"github.com/sekisho/sekisho/internal/job"
+	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/seal"
 	"github.com/sekisho/sekisho/internal/state"
 )
-
-// Principals tells whether the principals that a bucket policy names exist.
-type Principals interface {
-	ResolvePrincipal(ctx context.Context, arn string) (id string, ok bool, err error)
-}
 
 // Service is Amazon S3.
 type Service struct {
@@ -25,7 +20,7 @@ type Service struct {
 	blobs      blob.Store
 	box        *seal.Box
 	door       call.Door
-	principals Principals
+	principals policy.Directory
 
 	policies policyCache
 	// minPart is the least size of all parts of an upload but the last.
@@ -41,7 +36,7 @@ type Service struct {
 
 // New returns the service. box seals the data keys of SSE-S3; door leads to
 // KMS; the jobs that remove bodies run on queue.
-func New(db *state.DB, blobs blob.Store, box *seal.Box, door call.Door, principals Principals, queue *job.Queue) *Service {
+func New(db *state.DB, blobs blob.Store, box *seal.Box, door call.Door, principals policy.Directory, queue *job.Queue) *Service {
 	s := &Service{
 		db: db, blobs: blobs, box: box, door: door, principals: principals,
 		minPart: 5 << 20, orphanAge: 24 * time.Hour, now: time.Now,

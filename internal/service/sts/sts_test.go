@@ -30,6 +30,7 @@ func serve(e *servicetest.Env) *iam.Service {
 			e.T.Fatal(err)
 		}
 	}
+	e.People = roles
 	e.Door.Serve("iam", roles.Operations())
 	e.Door.Serve("sts", sts.New(roles, e.Master.For(iam.TokenPurpose), sts.Options{}).Operations())
 	return roles
