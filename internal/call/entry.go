@@ -38,4 +38,20 @@ type Judgement struct {
 	Owner    string `json:",omitempty"`
 	Decision policy.Decision
 	Fixes    []policy.Fix `json:",omitempty"`
+	// Sums are those of the documents in Decision.Because, in its order: they
+	// tell whether a document has changed since.
+	Sums []string `json:",omitempty"`
+	// Why is the whole story of a refusal, as the policies were then; nil for
+	// what was allowed, which is most.
+	Why *Why `json:",omitempty"`
+}
+
+// Why is everything that went into a decision.
+type Why struct {
+	// Context are all keys that conditions could see, as AWS spells them.
+	Context policy.Keys
+	// Consulted are the policies in the order of evaluation.
+	Consulted []policy.Consulted
+	// Carry is what the request itself would have had to carry.
+	Carry []policy.Carried `json:",omitempty"`
 }

@@ -227,28 +227,12 @@ func (k *Checkpoint) judge(ctx context.Context, c *call.Call, n call.Need, e *ca
 		as.Principal = *n.As
 		c, e.Call = &as, &as // the record names who was proven
 	}
-	set, err := k.identity.For(ctx, c.Principal)
+	set, req, err := k.question(ctx, c, n)
 	if err != nil {
 		return err
 	}
-	req := policy.Request{
-		Principal: c.Principal,
-		Action:    n.Action,
-		Resource:  n.Resource,
-		Owner:     owner(c, n),
-		Policy:    n.Policy,
-		Grant:     n.Grant,
-	}
-	set, at, err := k.bound(ctx, c, n, set, &req)
-	if err != nil {
-		return err
-	}
-	req.Context = facts{c: c, n: n, owner: req.Owner, at: at}
-	d := policy.Evaluate(set, &req)
-	j := call.Judgement{Action: n.Action, Resource: n.Resource, Owner: req.Owner, Decision: d}
-	if d.Effect != policy.Allow {
-		j.Fixes = policy.Fixes(set, &req, d)
-	}
+	j := judgement(set, req)
+	d := j.Decision
 	e.Judgements = append(e.Judgements, j)
 	if n.Resource != "*" {
 		e.Resources = append(e.Resources, n.Resource)
@@ -262,7 +246,7 @@ func (k *Checkpoint) judge(ctx context.Context, c *call.Call, n call.Need, e *ca
 	}
 	answer := refuse(c, n, d)
 	if !e.Inside {
-		k.explain(answer, &req, d)
+		k.explain(answer, req, d)
 	}
 	return answer
 }

@@ -2,12 +2,14 @@ package checkpoint
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
 )
 
 // facts answers for the condition keys of one need: its own, the request's,
@@ -144,4 +146,34 @@ func last(s []string) string {
 		return ""
 	}
 	return s[len(s)-1]
+}
+
+// globalKeys are the keys that facts knows of any call, as AWS spells them.
+var globalKeys = []string{
+	"aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast", "aws:CurrentTime", "aws:EpochTime", "aws:MultiFactorAuthAge",
+	"aws:MultiFactorAuthPresent", "aws:PrincipalAccount", "aws:PrincipalArn", "aws:PrincipalIsAWSService", "aws:PrincipalOrgID",
+	"aws:PrincipalOrgPaths", "aws:PrincipalServiceName", "aws:PrincipalType", "aws:RequestedRegion", "aws:ResourceAccount",
+	"aws:ResourceOrgID", "aws:ResourceOrgPaths", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn", "aws:SourceIdentity",
+	"aws:SourceIp", "aws:SourceOrgID", "aws:SourceOrgPaths", "aws:TokenIssueTime", "aws:UserAgent", "aws:ViaAWSService",
+	"aws:userid", "aws:username", "kms:CallerAccount", "kms:ViaService",
+}
+
+// all returns every key that a condition can see, with its values.
+func (f facts) all() policy.Keys {
+	names := slices.Clone(globalKeys)
+	for _, more := range []map[string][]string{f.c.Principal.Provided, f.c.Keys, f.n.Keys} {
+		for name := range more {
+			names = append(names, policy.Spell(name))
+		}
+	}
+	for _, t := range f.c.Principal.Tags {
+		names = append(names, "aws:PrincipalTag/"+t.Key)
+	}
+	out := policy.Keys{}
+	for _, name := range names {
+		if v, ok := f.Lookup(strings.ToLower(name)); ok {
+			out[name] = v
+		}
+	}
+	return out
 }

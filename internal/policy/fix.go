@@ -446,6 +446,10 @@ func (w *workbench) put(m Match, doc *Document) {
 	}
 }
 
+// Spell writes the name of a context key as AWS's documentation does, where that
+// is known.
+func Spell(key string) string { return spelling(key) }
+
 // spelling writes a key as AWS's documentation does, where that is known.
 func spelling(key string) string {
 	for _, s := range []string{
