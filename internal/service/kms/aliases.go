@@ -130,6 +130,9 @@ func (s *Service) updateAlias(ctx context.Context, c *call.Call, in *api.UpdateA
 		if err := k.alive(); err != nil {
 			return err
 		}
+		if err := k.sameKind(ctx, tx, in.AliasName); err != nil {
+			return err
+		}
 		n, err := tx.Exec(ctx, `UPDATE kms_alias SET key_id = $4, updated = $5 WHERE account = $1 AND region = $2 AND name = $3`,
 			k.Account, k.Region, in.AliasName, k.ID, c.Time)
 		if err != nil {
@@ -140,6 +143,20 @@ func (s *Service) updateAlias(ctx context.Context, c *call.Call, in *api.UpdateA
 		}
 		return nil
 	})
+}
+
+// sameKind refuses to have an alias stand for a key of another kind than the
+// one it stands for.
+func (k key) sameKind(ctx context.Context, tx *state.Tx, name string) error {
+	old, err := findKey(ctx, tx, ref{account: k.Account, region: k.Region, alias: name})
+	if err != nil {
+		return err
+	}
+	if old.Usage != k.Usage || old.symmetric() != k.symmetric() {
+		return aws.Errorf("ValidationException", "The alias stands for a key of key usage %s and key spec %s, which is another kind than %s and %s.",
+			old.Usage, old.Spec, k.Usage, k.Spec)
+	}
+	return nil
 }
 
 func (s *Service) deleteAliasNeeds(ctx context.Context, c *call.Call, in *api.DeleteAliasInput) ([]call.Need, error) {

@@ -16,6 +16,13 @@ func newCache[K comparable, V any]() *cache[K, V] {
 	return &cache[K, V]{entries: map[K]V{}}
 }
 
+// drop forgets the entry of k.
+func (c *cache[K, V]) drop(k K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.entries, k)
+}
+
 // get returns the entry of k, made by make when there is none.
 func (c *cache[K, V]) get(k K, make func() (V, error)) (V, error) {
 	c.mu.RLock()

@@ -1,14 +1,18 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
+	"fmt"
 	"strconv"
 
 	api "github.com/sekisho/sekisho/internal/api/kms"
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/state"
 )
 
@@ -16,8 +20,9 @@ import (
 const plaintextLimit = 4096
 
 // useNeeds are the needs of a cryptographic operation on a key that the
-// request names.
-func (s *Service) useNeeds(ctx context.Context, c *call.Call, action, keyID string, context map[string]string, tokens []string) ([]call.Need, error) {
+// request names. context is the encryption context, which a grant can demand,
+// and keys are the condition keys of the operation.
+func (s *Service) useNeeds(ctx context.Context, c *call.Call, action, keyID string, context map[string]string, keys policy.Keys, tokens []string) ([]call.Need, error) {
 	if err := s.checkTokens(tokens); err != nil {
 		return nil, err
 	}
@@ -25,29 +30,33 @@ func (s *Service) useNeeds(ctx context.Context, c *call.Call, action, keyID stri
 	if err != nil {
 		return nil, err
 	}
-	return []call.Need{t.granted(c, action, context, contextKeys(context))}, nil
+	return []call.Need{t.granted(c, action, context, keys)}, nil
 }
 
-// useKey returns a key that may encrypt, with its current material.
-func (s *Service) useKey(ctx context.Context, c *call.Call, keyID string) (key, material, error) {
+// useKey returns the key of a cryptographic operation, whose usage has to be
+// the operation's.
+func (s *Service) useKey(ctx context.Context, c *call.Call, keyID, usage string) (k key, err error) {
 	r, err := anyRef(c, keyID)
 	if err != nil {
-		return key{}, material{}, err
+		return key{}, err
 	}
-	var k key
-	if err := s.read(ctx, r, func(_ *state.Tx, found key) error { k = found; return found.usable() }); err != nil {
-		return key{}, material{}, err
-	}
-	m, err := s.material(ctx, k.ref(), k.Version)
-	return k, m, err
+	err = s.read(ctx, r, func(_ *state.Tx, found key) error {
+		k = found
+		if err := k.usable(); err != nil {
+			return err
+		}
+		return k.checkUsage(usage, c.Operation)
+	})
+	return k, err
 }
 
-// checkAlgorithm refuses algorithms a symmetric key does not have.
-func checkAlgorithm(algorithm string) error {
-	if algorithm == "" || algorithm == symmetric {
+// checkContext refuses an encryption context with an algorithm that has no
+// room for it.
+func checkContext(algorithm string, context map[string]string) error {
+	if algorithm == symmetric || len(context) == 0 {
 		return nil
 	}
-	return aws.Errorf("InvalidKeyUsageException", "Algorithm %s is incompatible with key spec %s.", algorithm, symmetric)
+	return aws.Errorf("ValidationException", "EncryptionContext is not supported when encrypting/decrypting with asymmetric CMKs.")
 }
 
 // checkRecipient refuses attested recipients: there are no enclaves here.
@@ -68,51 +77,111 @@ func checkDryRun(modifiers []string) error {
 }
 
 func (s *Service) encryptNeeds(ctx context.Context, c *call.Call, in *api.EncryptInput) ([]call.Need, error) {
-	return s.useNeeds(ctx, c, "kms:Encrypt", in.KeyId, in.EncryptionContext, in.GrantTokens)
+	return s.useNeeds(ctx, c, "kms:Encrypt", in.KeyId, in.EncryptionContext, contextKeys(in.EncryptionAlgorithm, in.EncryptionContext), in.GrantTokens)
 }
 
 func (s *Service) encrypt(ctx context.Context, c *call.Call, in *api.EncryptInput) (*api.EncryptOutput, error) {
 	if n := len(in.Plaintext); n < 1 || n > plaintextLimit {
 		return nil, aws.Errorf("ValidationException", "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length between 1 and %d", plaintextLimit)
 	}
-	k, m, err := s.useKey(ctx, c, in.KeyId)
+	k, err := s.useKey(ctx, c, in.KeyId, encryptDecrypt)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAlgorithm(in.EncryptionAlgorithm); err != nil {
+	algorithm := cmp.Or(in.EncryptionAlgorithm, symmetric)
+	b, _, err := s.seal(ctx, k, algorithm, in.Plaintext, in.EncryptionContext)
+	if err != nil {
 		return nil, err
 	}
 	if isTrue(in.DryRun) {
 		return nil, errDryRun()
 	}
-	b, err := encryptWith(m, k.ref(), in.Plaintext, in.EncryptionContext)
+	return &api.EncryptOutput{CiphertextBlob: b, KeyId: k.arn(), EncryptionAlgorithm: algorithm}, nil
+}
+
+// seal encrypts under a key. It returns the id of the key's material, too,
+// which pairs of keys do not show.
+func (s *Service) seal(ctx context.Context, k key, algorithm string, plain []byte, context map[string]string) (b []byte, materialID string, err error) {
+	if err := k.checkAlgorithm(algorithm); err != nil {
+		return nil, "", err
+	}
+	if err := checkContext(algorithm, context); err != nil {
+		return nil, "", err
+	}
+	if algorithm != symmetric {
+		b, err := s.sealOAEP(ctx, k, algorithm, plain)
+		return b, "", err
+	}
+	m, err := s.material(ctx, k.ref(), k.Version)
+	if err != nil {
+		return nil, "", err
+	}
+	b, err = encryptWith(m, k.ref(), plain, context)
+	return b, m.id, err
+}
+
+func (s *Service) sealOAEP(ctx context.Context, k key, algorithm string, plain []byte) ([]byte, error) {
+	signer, err := s.pair(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	return &api.EncryptOutput{CiphertextBlob: b, KeyId: k.arn(), EncryptionAlgorithm: symmetric}, nil
+	public, ok := signer.Public().(*rsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%s is not an RSA key", k.arn())
+	}
+	h := oaepHash(algorithm)
+	if most := public.Size() - 2*h.Size() - 2; len(plain) > most {
+		return nil, aws.Errorf("ValidationException", "Algorithm %s and key spec %s cannot encrypt data larger than %d bytes.", algorithm, k.Spec, most)
+	}
+	return rsa.EncryptOAEP(h, rand.Reader, public, plain, nil)
 }
 
-// sourceTarget is the key of a ciphertext, or the one the request names.
-func (s *Service) sourceTarget(ctx context.Context, c *call.Call, ciphertext []byte, keyID string) (target, error) {
-	b, err := readBlob(c.Region, ciphertext)
+// sourceTarget is the key of a ciphertext, or the one the request names. Of an
+// asymmetric algorithm's ciphertext only the request can tell it.
+func (s *Service) sourceTarget(ctx context.Context, c *call.Call, in source) (target, error) {
+	if !in.names() {
+		if in.keyID == "" {
+			return target{}, errNoSourceKey(in.algorithm)
+		}
+		return s.anyTarget(ctx, c, in.keyID)
+	}
+	b, err := readBlob(c.Region, in.ciphertext)
 	if err != nil {
 		return target{}, err
 	}
-	if keyID != "" {
-		return s.anyTarget(ctx, c, keyID)
+	if in.keyID != "" {
+		return s.anyTarget(ctx, c, in.keyID)
 	}
 	return s.target(ctx, c, b.ref)
+}
+
+// source is what a request says of a ciphertext.
+type source struct {
+	ciphertext       []byte
+	keyID, algorithm string
+	context          map[string]string
+}
+
+// names reports whether the ciphertext names its key.
+func (in source) names() bool { return in.algorithm == "" || in.algorithm == symmetric }
+
+func errNoSourceKey(algorithm string) *aws.Error {
+	return aws.Errorf("ValidationException", "A key ID is required to decrypt a ciphertext of algorithm %s.", algorithm)
+}
+
+func decryptSource(in *api.DecryptInput) source {
+	return source{in.CiphertextBlob, in.KeyId, in.EncryptionAlgorithm, in.EncryptionContext}
 }
 
 func (s *Service) decryptNeeds(ctx context.Context, c *call.Call, in *api.DecryptInput) ([]call.Need, error) {
 	if err := s.checkTokens(in.GrantTokens); err != nil {
 		return nil, err
 	}
-	t, err := s.sourceTarget(ctx, c, in.CiphertextBlob, in.KeyId)
+	t, err := s.sourceTarget(ctx, c, decryptSource(in))
 	if err != nil {
 		return nil, err
 	}
-	return []call.Need{t.granted(c, "kms:Decrypt", in.EncryptionContext, contextKeys(in.EncryptionContext))}, nil
+	return []call.Need{t.granted(c, "kms:Decrypt", in.EncryptionContext, contextKeys(in.EncryptionAlgorithm, in.EncryptionContext))}, nil
 }
 
 func (s *Service) decrypt(ctx context.Context, c *call.Call, in *api.DecryptInput) (*api.DecryptOutput, error) {
@@ -122,43 +191,75 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *api.DecryptInpu
 	if err := checkDryRun(in.DryRunModifiers); err != nil {
 		return nil, err
 	}
-	k, m, plain, err := s.open(ctx, c, in.CiphertextBlob, in.KeyId, in.EncryptionAlgorithm, in.EncryptionContext)
+	k, materialID, plain, err := s.open(ctx, c, decryptSource(in))
 	if err != nil {
 		return nil, err
 	}
 	if isTrue(in.DryRun) {
 		return nil, errDryRun()
 	}
-	return &api.DecryptOutput{KeyId: k.arn(), Plaintext: plain, EncryptionAlgorithm: symmetric, KeyMaterialId: m.id}, nil
+	return &api.DecryptOutput{KeyId: k.arn(), Plaintext: plain, EncryptionAlgorithm: cmp.Or(in.EncryptionAlgorithm, symmetric), KeyMaterialId: materialID}, nil
 }
 
-// open decrypts a ciphertext under the key that it names, which has to be the
-// one the request names, if it names one.
-func (s *Service) open(ctx context.Context, c *call.Call, ciphertext []byte, keyID, algorithm string, context map[string]string) (key, material, []byte, error) {
-	none := func(err error) (key, material, []byte, error) { return key{}, material{}, nil, err }
-	b, err := readBlob(c.Region, ciphertext)
-	if err != nil {
-		return none(err)
+// open decrypts a ciphertext. The key that it names has to be the one the
+// request names, if it names one.
+func (s *Service) open(ctx context.Context, c *call.Call, in source) (k key, materialID string, plain []byte, err error) {
+	if !in.names() {
+		k, plain, err = s.openOAEP(ctx, c, in)
+		return k, "", plain, err
 	}
-	k, err := s.sourceKey(ctx, c, b, keyID)
+	b, err := readBlob(c.Region, in.ciphertext)
 	if err != nil {
-		return none(err)
+		return k, "", nil, err
+	}
+	if k, err = s.sourceKey(ctx, c, b, in.keyID); err != nil {
+		return k, "", nil, err
 	}
 	if err := k.usable(); err != nil {
-		return none(err)
+		return k, "", nil, err
 	}
-	if err := checkAlgorithm(algorithm); err != nil {
-		return none(err)
+	if err := k.checkAlgorithm(symmetric); err != nil {
+		return k, "", nil, err
 	}
 	m, err := s.material(ctx, k.ref(), b.version)
 	if errors.Is(err, state.ErrNotFound) {
-		return none(errCiphertext())
+		return k, "", nil, errCiphertext()
 	}
 	if err != nil {
-		return none(err)
+		return k, "", nil, err
 	}
-	plain, err := decryptWith(m, b, context)
-	return k, m, plain, err
+	plain, err = decryptWith(m, b, in.context)
+	return k, m.id, plain, err
+}
+
+// openOAEP decrypts under the private key that the request names.
+func (s *Service) openOAEP(ctx context.Context, c *call.Call, in source) (key, []byte, error) {
+	if in.keyID == "" {
+		return key{}, nil, errNoSourceKey(in.algorithm)
+	}
+	k, err := s.useKey(ctx, c, in.keyID, encryptDecrypt)
+	if err != nil {
+		return k, nil, err
+	}
+	if err := k.checkAlgorithm(in.algorithm); err != nil {
+		return k, nil, err
+	}
+	if err := checkContext(in.algorithm, in.context); err != nil {
+		return k, nil, err
+	}
+	signer, err := s.pair(ctx, k)
+	if err != nil {
+		return k, nil, err
+	}
+	private, ok := signer.(*rsa.PrivateKey)
+	if !ok {
+		return k, nil, fmt.Errorf("%s is not an RSA key", k.arn())
+	}
+	plain, err := openOAEP(private, in.algorithm, in.ciphertext)
+	if err != nil {
+		return k, nil, errCiphertext()
+	}
+	return k, plain, nil
 }
 
 // sourceKey finds the key of a ciphertext.
@@ -182,13 +283,17 @@ func (s *Service) sourceKey(ctx context.Context, c *call.Call, b blob, keyID str
 	return found, nil
 }
 
+func reEncryptSource(in *api.ReEncryptInput) source {
+	return source{in.CiphertextBlob, in.SourceKeyId, in.SourceEncryptionAlgorithm, in.SourceEncryptionContext}
+}
+
 // reEncryptNeeds asks for leave to read under one key and to write under
 // another, which may be the same.
 func (s *Service) reEncryptNeeds(ctx context.Context, c *call.Call, in *api.ReEncryptInput) ([]call.Need, error) {
 	if err := s.checkTokens(in.GrantTokens); err != nil {
 		return nil, err
 	}
-	from, err := s.sourceTarget(ctx, c, in.CiphertextBlob, in.SourceKeyId)
+	from, err := s.sourceTarget(ctx, c, reEncryptSource(in))
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +302,8 @@ func (s *Service) reEncryptNeeds(ctx context.Context, c *call.Call, in *api.ReEn
 		return nil, err
 	}
 	same := []string{strconv.FormatBool(from.keyARN() == to.keyARN())}
-	fromKeys, toKeys := contextKeys(in.SourceEncryptionContext), contextKeys(in.DestinationEncryptionContext)
+	fromKeys := contextKeys(in.SourceEncryptionAlgorithm, in.SourceEncryptionContext)
+	toKeys := contextKeys(in.DestinationEncryptionAlgorithm, in.DestinationEncryptionContext)
 	fromKeys["kms:reencryptonsamekey"], toKeys["kms:reencryptonsamekey"] = same, same
 	return []call.Need{
 		from.granted(c, "kms:ReEncryptFrom", in.SourceEncryptionContext, fromKeys),
@@ -209,113 +315,25 @@ func (s *Service) reEncrypt(ctx context.Context, c *call.Call, in *api.ReEncrypt
 	if err := checkDryRun(in.DryRunModifiers); err != nil {
 		return nil, err
 	}
-	from, fromMaterial, plain, err := s.open(ctx, c, in.CiphertextBlob, in.SourceKeyId, in.SourceEncryptionAlgorithm, in.SourceEncryptionContext)
+	from, fromMaterial, plain, err := s.open(ctx, c, reEncryptSource(in))
 	if err != nil {
 		return nil, err
 	}
-	to, toMaterial, err := s.useKey(ctx, c, in.DestinationKeyId)
+	to, err := s.useKey(ctx, c, in.DestinationKeyId, encryptDecrypt)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAlgorithm(in.DestinationEncryptionAlgorithm); err != nil {
+	algorithm := cmp.Or(in.DestinationEncryptionAlgorithm, symmetric)
+	b, toMaterial, err := s.seal(ctx, to, algorithm, plain, in.DestinationEncryptionContext)
+	if err != nil {
 		return nil, err
 	}
 	if isTrue(in.DryRun) {
 		return nil, errDryRun()
 	}
-	b, err := encryptWith(toMaterial, to.ref(), plain, in.DestinationEncryptionContext)
-	if err != nil {
-		return nil, err
-	}
 	return &api.ReEncryptOutput{
 		CiphertextBlob: b, SourceKeyId: from.arn(), KeyId: to.arn(),
-		SourceEncryptionAlgorithm: symmetric, DestinationEncryptionAlgorithm: symmetric,
-		SourceKeyMaterialId: fromMaterial.id, DestinationKeyMaterialId: toMaterial.id,
+		SourceEncryptionAlgorithm: cmp.Or(in.SourceEncryptionAlgorithm, symmetric), DestinationEncryptionAlgorithm: algorithm,
+		SourceKeyMaterialId: fromMaterial, DestinationKeyMaterialId: toMaterial,
 	}, nil
-}
-
-func (s *Service) generateDataKeyNeeds(ctx context.Context, c *call.Call, in *api.GenerateDataKeyInput) ([]call.Need, error) {
-	return s.useNeeds(ctx, c, "kms:GenerateDataKey", in.KeyId, in.EncryptionContext, in.GrantTokens)
-}
-
-func (s *Service) generateDataKey(ctx context.Context, c *call.Call, in *api.GenerateDataKeyInput) (*api.GenerateDataKeyOutput, error) {
-	if err := checkRecipient(in.Recipient); err != nil {
-		return nil, err
-	}
-	plain, k, m, b, err := s.dataKey(ctx, c, in.KeyId, in.KeySpec, in.NumberOfBytes, in.EncryptionContext, isTrue(in.DryRun))
-	if err != nil {
-		return nil, err
-	}
-	return &api.GenerateDataKeyOutput{CiphertextBlob: b, Plaintext: plain, KeyId: k.arn(), KeyMaterialId: m.id}, nil
-}
-
-// dataKey makes a key for data, in clear and encrypted.
-func (s *Service) dataKey(ctx context.Context, c *call.Call, keyID, spec string, size *int64, context map[string]string, dryRun bool) (plain []byte, k key, m material, b []byte, err error) {
-	n, err := dataKeySize(spec, size)
-	if err != nil {
-		return nil, k, m, nil, err
-	}
-	if k, m, err = s.useKey(ctx, c, keyID); err != nil {
-		return nil, k, m, nil, err
-	}
-	if dryRun {
-		return nil, k, m, nil, errDryRun()
-	}
-	plain = make([]byte, n)
-	rand.Read(plain)
-	b, err = encryptWith(m, k.ref(), plain, context)
-	return plain, k, m, b, err
-}
-
-func dataKeySize(spec string, size *int64) (int64, error) {
-	switch {
-	case (spec == "") == (size == nil):
-		return 0, aws.Errorf("ValidationException", "Please specify either number of bytes or key spec.")
-	case spec == "AES_128":
-		return 16, nil
-	case spec == "AES_256":
-		return 32, nil
-	case spec != "":
-		return 0, aws.Errorf("ValidationException", "%s is not a data key spec: it is AES_128 or AES_256.", spec)
-	case *size < 1 || *size > 1024:
-		return 0, errSize(*size)
-	}
-	return *size, nil
-}
-
-func errSize(n int64) *aws.Error {
-	return aws.Errorf("ValidationException", "1 validation error detected: Value '%d' at 'numberOfBytes' failed to satisfy constraint: Member must have value between 1 and 1024", n)
-}
-
-func (s *Service) generateDataKeyWithoutPlaintextNeeds(ctx context.Context, c *call.Call, in *api.GenerateDataKeyWithoutPlaintextInput) ([]call.Need, error) {
-	return s.useNeeds(ctx, c, "kms:GenerateDataKeyWithoutPlaintext", in.KeyId, in.EncryptionContext, in.GrantTokens)
-}
-
-func (s *Service) generateDataKeyWithoutPlaintext(ctx context.Context, c *call.Call, in *api.GenerateDataKeyWithoutPlaintextInput) (*api.GenerateDataKeyWithoutPlaintextOutput, error) {
-	_, k, m, b, err := s.dataKey(ctx, c, in.KeyId, in.KeySpec, in.NumberOfBytes, in.EncryptionContext, isTrue(in.DryRun))
-	if err != nil {
-		return nil, err
-	}
-	return &api.GenerateDataKeyWithoutPlaintextOutput{CiphertextBlob: b, KeyId: k.arn(), KeyMaterialId: m.id}, nil
-}
-
-func (s *Service) generateRandomNeeds(context.Context, *call.Call, *api.GenerateRandomInput) ([]call.Need, error) {
-	return everywhere("kms:GenerateRandom", nil), nil
-}
-
-func (s *Service) generateRandom(_ context.Context, _ *call.Call, in *api.GenerateRandomInput) (*api.GenerateRandomOutput, error) {
-	if err := checkRecipient(in.Recipient); err != nil {
-		return nil, err
-	}
-	switch {
-	case in.CustomKeyStoreId != "":
-		return nil, aws.Errorf("UnsupportedOperationException", "A custom key store is not implemented by sekisho.")
-	case in.NumberOfBytes == nil:
-		return nil, aws.Errorf("ValidationException", "NumberOfBytes is required.")
-	case *in.NumberOfBytes < 1 || *in.NumberOfBytes > 1024:
-		return nil, errSize(*in.NumberOfBytes)
-	}
-	b := make([]byte, *in.NumberOfBytes)
-	rand.Read(b)
-	return &api.GenerateRandomOutput{Plaintext: b}, nil
 }

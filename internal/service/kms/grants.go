@@ -108,10 +108,34 @@ func (t *target) grantFor(operation string, context map[string]string) string {
 	return ""
 }
 
-// symmetricOperations are what grants on a symmetric key can be for.
-var symmetricOperations = []string{
-	"CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyPair",
-	"GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo", "RetireGrant",
+// grantOperations are what grants can be for, by the key's usage, beside what
+// they can be for on every key.
+var grantOperations = map[string][]string{
+	encryptDecrypt:    {"Decrypt", "Encrypt", "ReEncryptFrom", "ReEncryptTo"},
+	signVerify:        {"Sign", "Verify"},
+	generateVerifyMAC: {"GenerateMac", "VerifyMac"},
+	keyAgreement:      {"DeriveSharedSecret"},
+}
+
+// checkGrant refuses grants for what a key cannot do, and constraints where
+// there is no encryption context.
+func (k key) checkGrant(operations []string, constrained bool) error {
+	can := slices.Concat([]string{"CreateGrant", "DescribeKey", "RetireGrant"}, grantOperations[k.Usage])
+	switch {
+	case k.symmetric():
+		can = append(can, "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext")
+	case specs[k.Spec].pair():
+		can = append(can, "GetPublicKey")
+	}
+	for _, op := range operations {
+		if !slices.Contains(can, op) {
+			return aws.Errorf("ValidationException", "Operation %s is not supported by grants on keys of type %s.", op, k.Spec)
+		}
+	}
+	if constrained && !k.symmetric() {
+		return aws.Errorf("ValidationException", "Grant constraints are not supported on keys of type %s.", k.Spec)
+	}
+	return nil
 }
 
 func (s *Service) createGrantNeeds(ctx context.Context, c *call.Call, in *api.CreateGrantInput) ([]call.Need, error) {
@@ -182,6 +206,9 @@ func (s *Service) createGrant(ctx context.Context, c *call.Call, in *api.CreateG
 		if err := k.usable(); err != nil {
 			return err
 		}
+		if err := k.checkGrant(in.Operations, g.Equals != "" || g.Subset != ""); err != nil {
+			return err
+		}
 		if isTrue(in.DryRun) {
 			return errDryRun()
 		}
@@ -199,11 +226,6 @@ func (s *Service) createGrant(ctx context.Context, c *call.Call, in *api.CreateG
 }
 
 func (s *Service) newGrant(ctx context.Context, c *call.Call, in *api.CreateGrantInput) (*grant, error) {
-	for _, op := range in.Operations {
-		if !slices.Contains(symmetricOperations, op) {
-			return nil, aws.Errorf("ValidationException", "Operation %s is not supported by grants on keys of type %s.", op, symmetric)
-		}
-	}
 	if len(in.Operations) == 0 {
 		return nil, aws.Errorf("ValidationException", "1 validation error detected: Value at 'operations' failed to satisfy constraint: Member must not be null")
 	}

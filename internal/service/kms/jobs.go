@@ -22,6 +22,13 @@ func (s *Service) deleteKey(ctx context.Context, j *job.Job) error {
 		if at := state.Time(k.Deletion); at.After(s.now()) {
 			return job.Again(at)
 		}
+		rows, err := k.materialRows(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, m := range rows {
+			s.forget(tx, k, m.Version)
+		}
 		for _, table := range []string{"kms_material", "kms_alias", "kms_tag", "kms_grant"} {
 			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE account = $1 AND region = $2 AND key_id = $3`, k.Account, k.Region, k.ID); err != nil {
 				return fmt.Errorf("delete key %s: %w", k.arn(), err)
@@ -30,15 +37,16 @@ func (s *Service) deleteKey(ctx context.Context, j *job.Job) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM kms_key WHERE account = $1 AND region = $2 AND id = $3`, k.Account, k.Region, k.ID); err != nil {
 			return fmt.Errorf("delete key %s: %w", k.arn(), err)
 		}
-		return nil
+		return s.replicaGone(ctx, tx, k)
 	})
 }
 
 // rotateKey is the job that gives a key new material when it is due. A key
-// that is not enabled stays as it is; EnableKey enqueues the job again.
+// that is not enabled stays as it is, EnableKey enqueues the job again; so does
+// a replica, to which its primary key's rotation comes.
 func (s *Service) rotateKey(ctx context.Context, j *job.Job) error {
 	return s.onKey(ctx, j, func(tx *state.Tx, k key) error {
-		if !k.Rotates || k.State != enabled {
+		if !k.Rotates || k.State != enabled || k.MultiRegion == replica {
 			return nil
 		}
 		due, now := state.Time(k.NextRotate), s.now()
@@ -46,10 +54,10 @@ func (s *Service) rotateKey(ctx context.Context, j *job.Job) error {
 			return job.Again(due)
 		}
 		next := now.Add(time.Duration(k.Period) * day)
-		if err := s.rotate(ctx, tx, k, "AUTOMATIC", now); err != nil {
+		if err := s.rotate(ctx, tx, k, automatic, now); err != nil {
 			return err
 		}
-		if err := k.set(ctx, tx, `next_rotation = $4`, state.Millis(next)); err != nil {
+		if err := k.setAll(ctx, tx, `next_rotation = $4`, state.Millis(next)); err != nil {
 			return err
 		}
 		return enqueue(ctx, tx, rotateJob, k, next)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	api "github.com/sekisho/sekisho/internal/api/kms"
@@ -15,11 +16,9 @@ import (
 	"github.com/sekisho/sekisho/internal/state"
 )
 
-// What every key is here.
 const (
-	symmetric      = "SYMMETRIC_DEFAULT"
-	encryptDecrypt = "ENCRYPT_DECRYPT"
 	originKMS      = "AWS_KMS"
+	originExternal = "EXTERNAL"
 
 	managerCustomer = "CUSTOMER"
 	managerAWS      = "AWS"
@@ -28,6 +27,9 @@ const (
 func (s *Service) createKeyNeeds(_ context.Context, c *call.Call, in *api.CreateKeyInput) ([]call.Need, error) {
 	keys := kindKeys(cmp.Or(in.KeySpec, in.CustomerMasterKeySpec, symmetric), cmp.Or(in.KeyUsage, encryptDecrypt), cmp.Or(in.Origin, originKMS))
 	keys["kms:multiregion"] = boolKey(in.MultiRegion)
+	if isTrue(in.MultiRegion) {
+		keys["kms:multiregionkeytype"] = []string{primary}
+	}
 	keys["kms:bypasspolicylockoutsafetycheck"] = boolKey(in.BypassPolicyLockoutSafetyCheck)
 	addTagKeys(keys, in.Tags)
 	needs := everywhere("kms:CreateKey", keys)
@@ -39,25 +41,25 @@ func (s *Service) createKeyNeeds(_ context.Context, c *call.Call, in *api.Create
 }
 
 func (s *Service) createKey(ctx context.Context, c *call.Call, in *api.CreateKeyInput) (*api.CreateKeyOutput, error) {
-	if err := refuseOtherKinds(in); err != nil {
+	k, err := requestedKey(c, in)
+	if err != nil {
 		return nil, err
 	}
 	tags, err := checkTags(in.Tags)
 	if err != nil {
 		return nil, err
 	}
-	k := key{
-		Account: c.Account(), Region: c.Region, ID: c.NewID(), Manager: managerCustomer,
-		Description: in.Description, State: enabled, Policy: in.Policy, Created: state.Millis(c.Time), Version: 1,
-	}
-	if k.Policy == "" {
-		k.Policy = defaultPolicy(k.Account)
-	}
 	if k.Policy, err = s.keptPolicy(ctx, c, k.arn(), k.Policy, isTrue(in.BypassPolicyLockoutSafetyCheck)); err != nil {
 		return nil, err
 	}
+	var secret []byte
+	if k.Origin == originKMS {
+		if secret, err = specs[k.Spec].generate(); err != nil {
+			return nil, err
+		}
+	}
 	err = s.db.Update(ctx, func(tx *state.Tx) error {
-		if err := s.insertKey(ctx, tx, k); err != nil {
+		if err := s.insertKey(ctx, tx, k, secret); err != nil {
 			return err
 		}
 		return putTags(ctx, tx, k, tags)
@@ -72,41 +74,57 @@ func (s *Service) createKey(ctx context.Context, c *call.Call, in *api.CreateKey
 	return &api.CreateKeyOutput{KeyMetadata: meta}, nil
 }
 
-// refuseOtherKinds names what AWS has and sekisho has not.
-func refuseOtherKinds(in *api.CreateKeyInput) error {
-	spec := in.KeySpec
-	switch {
-	case in.KeySpec != "" && in.CustomerMasterKeySpec != "" && in.KeySpec != in.CustomerMasterKeySpec:
-		return aws.Errorf("ValidationException", "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
-	case spec == "":
-		spec = in.CustomerMasterKeySpec
+// requestedKey is the key that a request asks for. What AWS has and sekisho has not
+// is refused by its name.
+func requestedKey(c *call.Call, in *api.CreateKeyInput) (key, error) {
+	if in.KeySpec != "" && in.CustomerMasterKeySpec != "" && in.KeySpec != in.CustomerMasterKeySpec {
+		return key{}, aws.Errorf("ValidationException", "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is deprecated.")
 	}
-	unsupported := func(what string) error {
-		return aws.Errorf("UnsupportedOperationException", "%s is not implemented by sekisho, which makes symmetric encryption keys (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) with material of its own.", what)
+	k := key{
+		Account: c.Account(), Region: c.Region, ID: c.NewID(), Manager: managerCustomer,
+		Description: in.Description, State: enabled, Policy: cmp.Or(in.Policy, defaultPolicy(c.Account())), Created: state.Millis(c.Time), Version: 1,
+		Spec: cmp.Or(in.KeySpec, in.CustomerMasterKeySpec, symmetric), Usage: in.KeyUsage, Origin: cmp.Or(in.Origin, originKMS),
+	}
+	sp, err := findSpec(k.Spec)
+	if err != nil {
+		return key{}, err
 	}
 	switch {
-	case spec != "" && spec != symmetric:
-		return unsupported("KeySpec " + spec)
-	case in.KeyUsage != "" && in.KeyUsage != encryptDecrypt:
-		return aws.Errorf("ValidationException", "KeyUsage %s is not compatible with KeySpec %s", in.KeyUsage, symmetric)
-	case in.Origin != "" && in.Origin != originKMS:
-		return unsupported("Origin " + in.Origin)
+	case k.Usage == "" && k.symmetric():
+		k.Usage = encryptDecrypt
+	case k.Usage == "":
+		return key{}, aws.Errorf("ValidationException", "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
+	case sp.algorithms[k.Usage] == nil:
+		return key{}, aws.Errorf("ValidationException", "KeyUsage %s is not compatible with KeySpec %s", k.Usage, k.Spec)
+	}
+	switch {
+	case k.Origin != originKMS && k.Origin != originExternal:
+		return key{}, aws.Errorf("UnsupportedOperationException", "Origin %s is not implemented by sekisho.", k.Origin)
 	case in.CustomKeyStoreId != "" || in.XksKeyId != "":
-		return unsupported("A custom key store")
-	case isTrue(in.MultiRegion):
-		return unsupported("A multi-Region key")
+		return key{}, aws.Errorf("UnsupportedOperationException", "A custom key store is not implemented by sekisho.")
 	}
-	return nil
+	if k.Origin == originExternal {
+		k.State, k.Version = pendingImport, 0
+	}
+	if isTrue(in.MultiRegion) {
+		k.ID, k.MultiRegion = multiRegionPrefix+strings.ReplaceAll(k.ID, "-", ""), primary
+	}
+	return k, nil
 }
 
-// insertKey stores a key with fresh material.
-func (s *Service) insertKey(ctx context.Context, tx *state.Tx, k key) error {
-	_, err := tx.Exec(ctx, `INSERT INTO kms_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		k.Account, k.Region, k.ID, k.Manager, k.Description, k.State, k.Policy, k.Created, k.Deletion, k.Version, k.Rotates, k.Period, k.NextRotate)
+// insertKey stores a key with its first material; nil is none, of a key that
+// waits for its import.
+func (s *Service) insertKey(ctx context.Context, tx *state.Tx, k key, secret []byte) error {
+	_, err := tx.Exec(ctx, `INSERT INTO kms_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
+		k.Account, k.Region, k.ID, k.Manager, k.Description, k.State, k.Policy, k.Created, k.Deletion, k.Version, k.Rotates, k.Period, k.NextRotate,
+		k.Spec, k.Usage, k.Origin, k.MultiRegion, k.Window)
 	if err != nil {
 		return fmt.Errorf("store key %s: %w", k.arn(), err)
 	}
-	return s.insertMaterial(ctx, tx, k, "", k.Created)
+	if secret == nil {
+		return nil
+	}
+	return s.putMaterial(ctx, tx, k, materialRow{Version: k.Version, ID: newMaterialID(), Created: k.Created}, secret)
 }
 
 func (s *Service) describeKeyNeeds(ctx context.Context, c *call.Call, in *api.DescribeKeyInput) ([]call.Need, error) {
@@ -134,22 +152,63 @@ func (s *Service) describeKey(ctx context.Context, c *call.Call, in *api.Describ
 	return &api.DescribeKeyOutput{KeyMetadata: meta}, nil
 }
 
+// metadata is a key as answers show it.
 func (s *Service) metadata(ctx context.Context, k key) (*api.KeyMetadata, error) {
-	m, err := s.material(ctx, k.ref(), k.Version)
-	if err != nil {
-		return nil, err
-	}
 	out := &api.KeyMetadata{
 		AWSAccountId: k.Account, KeyId: k.ID, Arn: k.arn(), Description: k.Description,
 		CreationDate: new(state.Time(k.Created)), Enabled: new(k.State == enabled), KeyState: k.State,
-		KeyUsage: encryptDecrypt, KeySpec: symmetric, CustomerMasterKeySpec: symmetric,
-		EncryptionAlgorithms: []string{symmetric}, Origin: originKMS, KeyManager: k.Manager,
-		MultiRegion: new(false), CurrentKeyMaterialId: m.id,
+		KeyUsage: k.Usage, KeySpec: k.Spec, CustomerMasterKeySpec: k.Spec, Origin: k.Origin, KeyManager: k.Manager,
+		MultiRegion: new(k.MultiRegion != ""),
 	}
-	if k.State == pendingDeletion {
+	algorithms := specs[k.Spec].algorithms[k.Usage]
+	switch k.Usage {
+	case encryptDecrypt:
+		out.EncryptionAlgorithms = algorithms
+	case signVerify:
+		out.SigningAlgorithms = algorithms
+	case generateVerifyMAC:
+		out.MacAlgorithms = algorithms
+	case keyAgreement:
+		out.KeyAgreementAlgorithms = algorithms
+	}
+	switch k.State {
+	case pendingDeletion:
 		out.DeletionDate = new(state.Time(k.Deletion))
+	case pendingReplicaDeletion:
+		out.PendingDeletionWindowInDays = &k.Window
 	}
-	return out, nil
+	err := s.db.View(ctx, func(tx *state.Tx) error {
+		if err := k.describeMaterial(ctx, tx, out); err != nil {
+			return err
+		}
+		return k.describeRegions(ctx, tx, out)
+	})
+	return out, err
+}
+
+// describeMaterial adds what is told of a key's material.
+func (k key) describeMaterial(ctx context.Context, tx *state.Tx, out *api.KeyMetadata) error {
+	rows, err := k.materialRows(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, m := range rows {
+		if m.Version == k.Version && k.symmetric() {
+			out.CurrentKeyMaterialId = m.ID
+		}
+		if k.Origin != originExternal || !m.Present || m.Version > k.Version {
+			continue
+		}
+		out.ExpirationModel = cmp.Or(out.ExpirationModel, neverExpires)
+		if m.Expires == 0 {
+			continue
+		}
+		out.ExpirationModel = expires
+		if at := state.Time(m.Expires); out.ValidTo == nil || at.Before(*out.ValidTo) {
+			out.ValidTo = &at
+		}
+	}
+	return nil
 }
 
 func (s *Service) listKeysNeeds(context.Context, *call.Call, *api.ListKeysInput) ([]call.Need, error) {
@@ -208,14 +267,14 @@ func (s *Service) enableKeyNeeds(ctx context.Context, c *call.Call, in *api.Enab
 
 func (s *Service) enableKey(ctx context.Context, c *call.Call, in *api.EnableKeyInput) (*api.EnableKeyOutput, error) {
 	return nil, s.change(ctx, c, in.KeyId, func(tx *state.Tx, k key) error {
-		if err := k.alive(); err != nil {
+		if err := k.complete(); err != nil {
 			return err
 		}
 		if err := k.set(ctx, tx, `state = $4`, enabled); err != nil {
 			return err
 		}
 		// A rotation that fell due while the key was disabled is made up for.
-		if k.Rotates {
+		if k.Rotates && k.MultiRegion != replica {
 			return enqueue(ctx, tx, rotateJob, k, state.Time(k.NextRotate))
 		}
 		return nil
@@ -228,7 +287,7 @@ func (s *Service) disableKeyNeeds(ctx context.Context, c *call.Call, in *api.Dis
 
 func (s *Service) disableKey(ctx context.Context, c *call.Call, in *api.DisableKeyInput) (*api.DisableKeyOutput, error) {
 	return nil, s.change(ctx, c, in.KeyId, func(tx *state.Tx, k key) error {
-		if err := k.alive(); err != nil {
+		if err := k.complete(); err != nil {
 			return err
 		}
 		return k.set(ctx, tx, `state = $4`, disabled)
@@ -256,22 +315,38 @@ func (s *Service) scheduleKeyDeletion(ctx context.Context, c *call.Call, in *api
 	if days < 7 || days > 30 {
 		return nil, aws.Errorf("ValidationException", "%d is not a valid PendingWindowInDays. It must be between 7 and 30.", days)
 	}
-	out := &api.ScheduleKeyDeletionOutput{KeyState: pendingDeletion, PendingWindowInDays: &days}
+	out := &api.ScheduleKeyDeletionOutput{PendingWindowInDays: &days}
 	err := s.change(ctx, c, in.KeyId, func(tx *state.Tx, k key) error {
 		if err := k.alive(); err != nil {
 			return err
 		}
-		at := c.Time.Add(time.Duration(days) * day)
-		out.KeyId, out.DeletionDate = k.arn(), &at
-		if err := k.set(ctx, tx, `state = $4, deletion = $5`, pendingDeletion, state.Millis(at)); err != nil {
-			return err
+		out.KeyId, out.KeyState = k.arn(), pendingDeletion
+		if k.MultiRegion == primary {
+			others, err := k.others(ctx, tx)
+			if err != nil {
+				return err
+			}
+			if len(others) > 0 {
+				// A primary key goes after its replicas: only then its waiting begins.
+				out.KeyState = pendingReplicaDeletion
+				return k.set(ctx, tx, `state = $4, deletion_window = $5`, pendingReplicaDeletion, days)
+			}
 		}
-		return enqueue(ctx, tx, deleteJob, k, at)
+		at := c.Time.Add(time.Duration(days) * day)
+		out.DeletionDate = &at
+		return k.scheduleDeletion(ctx, tx, at)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+func (k key) scheduleDeletion(ctx context.Context, tx *state.Tx, at time.Time) error {
+	if err := k.set(ctx, tx, `state = $4, deletion = $5, deletion_window = 0`, pendingDeletion, state.Millis(at)); err != nil {
+		return err
+	}
+	return enqueue(ctx, tx, deleteJob, k, at)
 }
 
 func (s *Service) cancelKeyDeletionNeeds(ctx context.Context, c *call.Call, in *api.CancelKeyDeletionInput) ([]call.Need, error) {
@@ -281,11 +356,14 @@ func (s *Service) cancelKeyDeletionNeeds(ctx context.Context, c *call.Call, in *
 func (s *Service) cancelKeyDeletion(ctx context.Context, c *call.Call, in *api.CancelKeyDeletionInput) (*api.CancelKeyDeletionOutput, error) {
 	out := &api.CancelKeyDeletionOutput{}
 	err := s.change(ctx, c, in.KeyId, func(tx *state.Tx, k key) error {
-		if k.State != pendingDeletion {
+		if k.alive() == nil {
 			return aws.Errorf("KMSInvalidStateException", "%s is not pending deletion.", k.arn())
 		}
-		out.KeyId = k.arn()
-		return k.set(ctx, tx, `state = $4, deletion = 0`, disabled)
+		out.KeyId, k.State = k.arn(), disabled
+		if err := k.set(ctx, tx, `state = $4, deletion = 0, deletion_window = 0`, k.State); err != nil {
+			return err
+		}
+		return k.settleImport(ctx, tx)
 	})
 	if err != nil {
 		return nil, err
@@ -297,6 +375,7 @@ func (s *Service) cancelKeyDeletion(ctx context.Context, c *call.Call, in *api.C
 const (
 	deleteJob = "kms/delete"
 	rotateJob = "kms/rotate"
+	expireJob = "kms/expire"
 )
 
 // keyName is a key in a job's payload.

@@ -38,7 +38,12 @@ func (s *Service) ensureManaged(ctx context.Context, c *call.Call, r ref) error 
 		Account: r.account, Region: r.region, ID: aws.NewUUID(), Manager: managerAWS,
 		Description: "Default key that protects my " + managedServices[service] + " data when no other key is defined",
 		State:       enabled, Policy: managedPolicy(service, r.account, r.region),
-		Created: state.Millis(c.Time), Version: 1,
+		Created: state.Millis(c.Time), Version: 1, Spec: symmetric, Usage: encryptDecrypt, Origin: originKMS,
+		Rotates: true, Period: 365, NextRotate: state.Millis(c.Time.Add(365 * day)), // nobody can have it otherwise
+	}
+	secret, err := specs[symmetric].generate()
+	if err != nil {
+		return err
 	}
 	return s.db.Update(ctx, func(tx *state.Tx) error {
 		n, err := tx.Exec(ctx, `
@@ -50,7 +55,10 @@ func (s *Service) ensureManaged(ctx context.Context, c *call.Call, r ref) error 
 		if n == 0 {
 			return nil // somebody else was first
 		}
-		return s.insertKey(ctx, tx, k)
+		if err := s.insertKey(ctx, tx, k, secret); err != nil {
+			return err
+		}
+		return enqueue(ctx, tx, rotateJob, k, state.Time(k.NextRotate))
 	})
 }
 

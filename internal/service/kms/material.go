@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"crypto"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -26,60 +27,134 @@ type materialRef struct {
 // it does not open.
 func (m materialRef) bound() []byte { return []byte(m.key + "#" + strconv.FormatInt(m.version, 10)) }
 
-// insertMaterial stores fresh material for the key's version. cause is what
-// brought a rotation about; the first material has none.
-func (s *Service) insertMaterial(ctx context.Context, tx *state.Tx, k key, cause string, at int64) error {
-	plain := make([]byte, seal.KeySize)
-	rand.Read(plain)
-	sealed := s.seals.Seal(plain, materialRef{k.arn(), k.Version}.bound())
+// materialRow is one version of a key's material without what is sealed.
+type materialRow struct {
+	Version     int64  `db:"version"`
+	ID          string `db:"id"`
+	Cause       string `db:"cause"` // of the rotation to it; the first material has none
+	Created     int64  `db:"created"`
+	Expires     int64  `db:"expires"`
+	Description string `db:"description"`
+	Present     bool   `db:"present"` // imported material may be away
+}
+
+const materialIDSize = 64
+
+func newMaterialID() string { return aws.RandomText(materialIDSize, "0123456789abcdef") }
+
+// materialRows are the versions of a key's material, oldest first. Those after
+// the key's own version were imported and wait for their rotation.
+func (k key) materialRows(ctx context.Context, tx *state.Tx) ([]materialRow, error) {
+	rows, err := state.List[materialRow](ctx, tx, `
+		SELECT version, id, cause, created, expires, description, CASE WHEN LENGTH(sealed) > 0 THEN 1 ELSE 0 END AS present
+		FROM kms_material WHERE account = $1 AND region = $2 AND key_id = $3 ORDER BY version`, k.Account, k.Region, k.ID)
+	if err != nil {
+		return nil, fmt.Errorf("list material of %s: %w", k.arn(), err)
+	}
+	return rows, nil
+}
+
+// putMaterial stores a version of a key's material, or brings back one that
+// was away.
+func (s *Service) putMaterial(ctx context.Context, tx *state.Tx, k key, m materialRow, secret []byte) error {
+	sealed := s.seals.Seal(secret, materialRef{k.arn(), m.Version}.bound())
 	_, err := tx.Exec(ctx, `
-		INSERT INTO kms_material (account, region, key_id, version, id, cause, created, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		k.Account, k.Region, k.ID, k.Version, aws.RandomText(64, "0123456789abcdef"), cause, at, sealed)
+		INSERT INTO kms_material (account, region, key_id, version, id, cause, created, sealed, expires, description)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (account, region, key_id, version)
+		DO UPDATE SET sealed = excluded.sealed, expires = excluded.expires, description = excluded.description`,
+		k.Account, k.Region, k.ID, m.Version, m.ID, m.Cause, m.Created, sealed, m.Expires, m.Description)
 	if err != nil {
 		return fmt.Errorf("store material of %s: %w", k.arn(), err)
 	}
 	return nil
 }
 
-// material is one version of a key's material.
+// openMaterial reads a version of a key's material and its id. A version that
+// the key does not have is state.ErrNotFound; one that is away is what AWS says
+// of keys without it.
+func (s *Service) openMaterial(ctx context.Context, tx *state.Tx, r ref, version int64) (plain []byte, id string, err error) {
+	type row struct {
+		ID     string `db:"id"`
+		Sealed []byte `db:"sealed"`
+	}
+	found, err := state.Get[row](ctx, tx, `
+		SELECT id, sealed FROM kms_material WHERE account = $1 AND region = $2 AND key_id = $3 AND version = $4`,
+		r.account, r.region, r.id, version)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(found.Sealed) == 0 {
+		return nil, "", errPendingImport(r.keyARN())
+	}
+	plain, err = s.seals.Open(found.Sealed, materialRef{r.keyARN(), version}.bound())
+	return plain, found.ID, err
+}
+
+// material is one version of a key's material: a secret, or a private key as
+// PKCS #8.
 type material struct {
 	materialRef
 	id     string
 	secret seal.Secret
 }
 
-// material reads a version of a key's material; a version that the key does
-// not have is state.ErrNotFound.
+// material reads a version of a key's material, as openMaterial does.
 func (s *Service) material(ctx context.Context, r ref, version int64) (material, error) {
 	m := material{materialRef: materialRef{r.keyARN(), version}}
-	type row struct {
-		ID     string `db:"id"`
-		Sealed []byte `db:"sealed"`
-	}
 	// The id, which is no secret, is kept with the secret.
 	packed, err := s.materials.get(m.materialRef, func() (seal.Secret, error) {
-		var found row
-		err := s.db.View(ctx, func(tx *state.Tx) (err error) {
-			found, err = state.Get[row](ctx, tx, `
-				SELECT id, sealed FROM kms_material WHERE account = $1 AND region = $2 AND key_id = $3 AND version = $4`,
-				r.account, r.region, r.id, version)
+		var both []byte
+		err := s.db.View(ctx, func(tx *state.Tx) error {
+			plain, id, err := s.openMaterial(ctx, tx, r, version)
+			both = append(plain, id...)
 			return err
 		})
-		if err != nil {
-			return seal.Secret{}, err
-		}
-		plain, err := s.seals.Open(found.Sealed, m.bound())
-		if err != nil {
-			return seal.Secret{}, err
-		}
-		return seal.NewSecret(append(plain, found.ID...)), nil
+		return seal.NewSecret(both), err
 	})
+	if _, answer := errors.AsType[*aws.Error](err); answer {
+		return m, err
+	}
 	if err != nil {
 		return m, fmt.Errorf("material %d of %s: %w", version, m.key, err)
 	}
 	both := packed.Reveal()
-	m.secret, m.id = seal.NewSecret(both[:seal.KeySize]), string(both[seal.KeySize:])
+	split := len(both) - materialIDSize
+	m.secret, m.id = seal.NewSecret(both[:split]), string(both[split:])
 	return m, nil
+}
+
+// forget has material that was deleted leave the memory of this process.
+func (s *Service) forget(tx *state.Tx, k key, versions ...int64) {
+	tx.AfterCommit(func() {
+		for _, version := range versions {
+			s.materials.drop(materialRef{k.arn(), version})
+			s.pairs.drop(materialRef{k.arn(), version})
+		}
+	})
+}
+
+// private is a private key. No format verb and no logger can read it: what is
+// printed of a function is its address.
+type private struct{ reveal func() crypto.Signer }
+
+// pair returns the private key of a key that is a pair.
+func (s *Service) pair(ctx context.Context, k key) (crypto.Signer, error) {
+	p, err := s.pairs.get(materialRef{k.arn(), k.Version}, func() (private, error) {
+		m, err := s.material(ctx, k.ref(), k.Version)
+		if err != nil {
+			return private{}, err
+		}
+		signer, ok := specs[k.Spec].parse(m.secret.Reveal())
+		if !ok {
+			return private{}, fmt.Errorf("the material of %s is not of key spec %s", k.arn(), k.Spec)
+		}
+		return private{func() crypto.Signer { return signer }}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.reveal(), nil
 }
 
 // A ciphertext is a header, which says what it takes to open it, and the
@@ -126,7 +201,7 @@ func readBlob(region string, b []byte) (blob, error) {
 	}, nil
 }
 
-// encryptWith makes a ciphertext.
+// encryptWith makes a ciphertext of a symmetric key.
 func encryptWith(m material, r ref, plain []byte, context map[string]string) ([]byte, error) {
 	account, err := strconv.ParseUint(r.account, 10, 64)
 	if err != nil || len(r.id) != idSize {

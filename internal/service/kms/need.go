@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -185,8 +186,11 @@ func (t *target) keys(more policy.Keys) policy.Keys {
 	if t.key == nil {
 		return keys
 	}
-	maps.Copy(keys, kindKeys(symmetric, encryptDecrypt, originKMS))
-	keys["kms:multiregion"] = []string{"false"}
+	maps.Copy(keys, kindKeys(t.key.Spec, t.key.Usage, t.key.Origin))
+	keys["kms:multiregion"] = []string{strconv.FormatBool(t.key.MultiRegion != "")}
+	if t.key.MultiRegion != "" {
+		keys["kms:multiregionkeytype"] = []string{t.key.MultiRegion}
+	}
 	if len(t.aliases) > 0 {
 		keys["kms:resourcealiases"] = t.aliases
 	}
@@ -206,9 +210,9 @@ func kindKeys(spec, usage, origin string) policy.Keys {
 	}
 }
 
-// contextKeys are the condition keys of a cryptographic operation.
-func contextKeys(context map[string]string) policy.Keys {
-	keys := policy.Keys{"kms:encryptionalgorithm": {symmetric}}
+// contextKeys are the condition keys of encryption and decryption.
+func contextKeys(algorithm string, context map[string]string) policy.Keys {
+	keys := policy.Keys{"kms:encryptionalgorithm": {cmp.Or(algorithm, symmetric)}}
 	addContextKeys(keys, context)
 	return keys
 }

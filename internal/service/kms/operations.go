@@ -28,7 +28,16 @@ func (s *Service) Operations() []call.Operation {
 		call.Op("ReEncrypt", s.reEncryptNeeds, s.reEncrypt),
 		call.Op("GenerateDataKey", s.generateDataKeyNeeds, s.generateDataKey),
 		call.Op("GenerateDataKeyWithoutPlaintext", s.generateDataKeyWithoutPlaintextNeeds, s.generateDataKeyWithoutPlaintext),
+		call.Op("GenerateDataKeyPair", s.generateDataKeyPairNeeds, s.generateDataKeyPair),
+		call.Op("GenerateDataKeyPairWithoutPlaintext", s.generateDataKeyPairWithoutPlaintextNeeds, s.generateDataKeyPairWithoutPlaintext),
 		call.Op("GenerateRandom", s.generateRandomNeeds, s.generateRandom),
+
+		call.Op("Sign", s.signNeeds, s.sign),
+		call.Op("Verify", s.verifyNeeds, s.verify),
+		call.Op("GetPublicKey", s.getPublicKeyNeeds, s.getPublicKey),
+		call.Op("GenerateMac", s.generateMacNeeds, s.generateMac),
+		call.Op("VerifyMac", s.verifyMacNeeds, s.verifyMac),
+		call.Op("DeriveSharedSecret", s.deriveSharedSecretNeeds, s.deriveSharedSecret),
 
 		call.Op("CreateGrant", s.createGrantNeeds, s.createGrant),
 		call.Op("ListGrants", s.listGrantsNeeds, s.listGrants),
@@ -45,5 +54,12 @@ func (s *Service) Operations() []call.Operation {
 		call.Op("DisableKeyRotation", s.disableKeyRotationNeeds, s.disableKeyRotation),
 		call.Op("RotateKeyOnDemand", s.rotateKeyOnDemandNeeds, s.rotateKeyOnDemand),
 		call.Op("ListKeyRotations", s.listKeyRotationsNeeds, s.listKeyRotations),
+
+		call.Op("GetParametersForImport", s.getParametersForImportNeeds, s.getParametersForImport),
+		call.Op("ImportKeyMaterial", s.importKeyMaterialNeeds, s.importKeyMaterial),
+		call.Op("DeleteImportedKeyMaterial", s.deleteImportedKeyMaterialNeeds, s.deleteImportedKeyMaterial),
+
+		call.Op("ReplicateKey", s.replicateKeyNeeds, s.replicateKey),
+		call.Op("UpdatePrimaryRegion", s.updatePrimaryRegionNeeds, s.updatePrimaryRegion),
 	}
 }

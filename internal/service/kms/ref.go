@@ -105,33 +105,57 @@ type key struct {
 	Rotates     bool   `db:"rotates"`
 	Period      int64  `db:"period"`
 	NextRotate  int64  `db:"next_rotation"`
+	Spec        string `db:"spec"`
+	Usage       string `db:"key_usage"`
+	Origin      string `db:"origin"`
+	MultiRegion string `db:"multi_region"`    // primary, replica or empty
+	Window      int64  `db:"deletion_window"` // days, of a primary key that waits for its replicas' deletion
 }
 
-const keyColumns = `account, region, id, manager, description, state, policy, created, deletion, version, rotates, period, next_rotation`
+const keyColumns = `account, region, id, manager, description, state, policy, created, deletion, version, rotates, period, next_rotation,
+	spec, key_usage, origin, multi_region, deletion_window`
 
 // The states of a key.
 const (
-	enabled         = "Enabled"
-	disabled        = "Disabled"
-	pendingDeletion = "PendingDeletion"
+	enabled                = "Enabled"
+	disabled               = "Disabled"
+	pendingImport          = "PendingImport"
+	pendingDeletion        = "PendingDeletion"
+	pendingReplicaDeletion = "PendingReplicaDeletion"
 )
 
 func (k key) ref() ref { return ref{account: k.Account, region: k.Region, id: k.ID} }
 
 func (k key) arn() string { return k.ref().keyARN() }
 
-// usable refuses keys that must not encrypt, decrypt or be granted.
+// usable refuses keys that must not be used for cryptography or be granted.
 func (k key) usable() error {
 	if k.State == disabled {
 		return aws.Errorf("DisabledException", "%s is disabled.", k.arn())
 	}
+	return k.complete()
+}
+
+// complete refuses keys that wait for their deletion, or for the import of
+// material.
+func (k key) complete() error {
+	if k.State == pendingImport {
+		return errPendingImport(k.arn())
+	}
 	return k.alive()
+}
+
+func errPendingImport(arn string) *aws.Error {
+	return aws.Errorf("KMSInvalidStateException", "%s is pending import.", arn)
 }
 
 // alive refuses keys that wait for their deletion.
 func (k key) alive() error {
-	if k.State == pendingDeletion {
+	switch k.State {
+	case pendingDeletion:
 		return aws.Errorf("KMSInvalidStateException", "%s is pending deletion.", k.arn())
+	case pendingReplicaDeletion:
+		return aws.Errorf("KMSInvalidStateException", "%s is pending replica deletion.", k.arn())
 	}
 	return nil
 }
