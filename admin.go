@@ -55,8 +55,10 @@ func (s *Server) CreateAccount(ctx context.Context, a Account) (Account, error) 
 // a commit that was pushed, by its id: every call that led to it and that
 // followed from it, and what became of the events between them.
 func (s *Server) Explain(ctx context.Context, id string) (*explain.Story, error) {
-	r := explain.Record{ID: id, Accounts: map[string]string{}, Reach: map[string][]string{}}
-	var err error
+	r, err := s.record(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	if r.Calls, err = s.recorded(ctx, id); err != nil {
 		return nil, err
 	}
@@ -80,17 +82,14 @@ func (s *Server) Explain(ctx context.Context, id string) (*explain.Story, error)
 			Time: d.Created, Event: d.DetailType, Rule: d.RuleARN, Target: d.TargetARN, State: d.State, Error: deliveryError(d),
 		})
 	}
-	if r.Names, err = s.organizations.Names(ctx); err != nil {
-		return nil, err
+	story := explain.Tell(r)
+	story.Decisions = s.decisions(ctx, r)
+	for i := range story.Decisions {
+		if err := s.locate(ctx, story.Decisions[i].Fixes); err != nil {
+			return nil, err
+		}
 	}
-	accounts, err := s.Accounts(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range accounts {
-		r.Accounts[a.ID] = a.Name
-	}
-	return explain.Tell(r), nil
+	return story, s.locate(ctx, story.Repair)
 }
 
 func deliveryError(d events.Delivery) string {
@@ -195,6 +194,15 @@ func (s *Server) admin() (http.Handler, error) {
 		}
 		used, err := s.Used(r.Context(), r.URL.Query().Get("principal"), from, to)
 		answer(w, used, err)
+	})
+	mux.HandleFunc("POST /_sekisho/admin/judge", func(w http.ResponseWriter, r *http.Request) {
+		var in explain.Hypothesis
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&in); err != nil {
+			http.Error(w, "want a JSON object with Principal, Action and Resource: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		decision, err := s.Judge(r.Context(), in)
+		answer(w, decision, err)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != http.NoBody {

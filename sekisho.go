@@ -59,6 +59,7 @@ type Server struct {
 	commit    *codecommit.Service
 	pipelines *codepipeline.Service
 	buckets   *s3.Service
+	keys      *kms.Service
 
 	organizations *organizations.Service
 }
@@ -168,11 +169,12 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	s.commit = codecommit.New(s.db, s.git, s.door, s.jobs)
 	s.pipelines = codepipeline.New(s.db, s.door, s.jobs, codepipeline.Options{Log: s.log})
 	s.buckets = s3.New(s.db, blobs, master.For("s3"), s.door, s.iam, s.jobs)
+	s.keys = kms.New(s.db, s.jobs, master, s.iam, kms.Options{Now: now})
 	s.buckets.Alone() // the data directory is ours, and the blobs lie in it
 
 	s.door.Serve("iam", s.iam.Operations())
 	s.door.Serve("sts", sts.New(s.iam, master.For("sts/token"), sts.Options{Messages: master.For("sts/message")}).Operations())
-	s.door.Serve("kms", kms.New(s.db, s.jobs, master, s.iam, kms.Options{Now: now}).Operations())
+	s.door.Serve("kms", s.keys.Operations())
 	s.door.Serve("s3", s.buckets.Operations())
 	s.door.Serve("codecommit", s.commit.Operations())
 	s.door.Serve("events", s.events.Operations())

@@ -43,6 +43,9 @@ type Story struct {
 	Executions []string `json:",omitempty"`
 	Steps      []Step
 	Deliveries []Delivery `json:",omitempty"`
+	// Decisions are those of the refusals, and of the request that was asked
+	// about, in full.
+	Decisions []Decision `json:",omitempty"`
 	// Repair is what turns all refusals of the story, each change once.
 	Repair []Fix `json:",omitempty"`
 }
@@ -127,14 +130,38 @@ type Fix struct {
 	Kind   string
 	On     string
 	Policy string `json:",omitempty"`
+	// Account is the one that the document belongs to.
+	Account string `json:",omitempty"`
 	// Add is the statement to add.
 	Add json.RawMessage `json:",omitempty"`
 	// Narrow names the Deny that stands in the way, Remove says the same to
-	// programs.
-	Narrow string  `json:",omitempty"`
-	Remove *Remove `json:",omitempty"`
+	// programs. Was is its text, Instead what takes its place: the Deny, but for
+	// this request. Empty means that it cannot be narrowed. Beyond says what else
+	// it lets through then.
+	Narrow  string            `json:",omitempty"`
+	Remove  *Remove           `json:",omitempty"`
+	Was     json.RawMessage   `json:",omitempty"`
+	Instead []json.RawMessage `json:",omitempty"`
+	Beyond  string            `json:",omitempty"`
 	// Advice says what to do where a policy cannot be changed.
 	Advice string `json:",omitempty"`
+}
+
+// holds is the account whose document a fix changes; empty for a bucket's, whose
+// ARN does not say.
+func holds(f policy.Fix) string {
+	for _, arn := range []string{f.Name, f.On} {
+		if a, ok := aws.ParseARN(arn); ok && aws.IsAccountID(a.Account) {
+			return a.Account
+		}
+	}
+	return ""
+}
+
+// managedByAWS reports whether a name is the ARN of one of AWS's own policies.
+func managedByAWS(name string) bool {
+	a, ok := aws.ParseARN(name)
+	return ok && a.Account == "aws"
 }
 
 // Remove is the place of a statement in a policy.
@@ -430,7 +457,7 @@ func (t teller) account(arn string) string {
 }
 
 func (t teller) fix(f policy.Fix) Fix {
-	out := Fix{Kind: f.Kind.String(), On: f.On, Policy: f.Name, Add: f.Statement}
+	out := Fix{Kind: f.Kind.String(), On: f.On, Policy: f.Name, Account: holds(f), Add: f.Statement}
 	switch {
 	case f.Remove != nil && f.Remove.Sid == call.ClosedSid && f.Remove.Name == call.ClosedSid:
 		out.Where, out.Policy = t.thing(f.On), ""
@@ -438,7 +465,23 @@ func (t teller) fix(f policy.Fix) Fix {
 	case f.Remove != nil:
 		out.Narrow = t.match(*f.Remove)
 		out.Remove = &Remove{Statement: f.Remove.Statement, Sid: f.Remove.Sid}
+		out.Was, out.Instead, out.Beyond = f.Was, f.Instead, f.Beyond
 		out.Where = t.policy(f.Remove.Kind, f.Remove.Name, f.Remove.On)
+		if f.Kind == policy.Session {
+			out.Advice = "it was passed when the session was made and cannot change: pass another one when the role is assumed again"
+		}
+		if managedByAWS(f.Name) {
+			out.Advice = "AWS manages it, and nobody can change it: detach it, and attach a policy of your own in its place"
+		}
+	case managedByAWS(f.Name):
+		out.Where = t.policy(f.Kind, f.Name, f.On)
+		out.Advice = "AWS manages it, and nobody can change it: put a policy of your own in its place that allows this, too"
+	case f.Kind == policy.Session:
+		out.Where = t.policy(f.Kind, f.Name, f.On)
+		out.Advice = "it was passed when the session was made and cannot change: pass one that allows this, too, when the role is assumed again"
+	case f.Kind == policy.RCP:
+		out.Where = "the resource control policies on " + t.thing(f.On)
+		out.Advice = "none allows anything: attach RCPFullAWSAccess"
 	case f.Fixed:
 		out.Where = t.policy(f.Kind, f.Name, f.On)
 		out.Advice = "AWS manages it, and nobody can change it: it serves its own account only. Use a customer managed key; " +

@@ -144,10 +144,10 @@ func TestOrganizationsAreNamed(t *testing.T) {
 		t.Errorf("because %q, want %q", got, words)
 	}
 	want := []Fix{
-		{Where: "service control policy no-put (p-0123456789) on unit Workloads (management)", Kind: "scp", On: unit, Policy: scp,
+		{Where: "service control policy no-put (p-0123456789) on unit Workloads (management)", Kind: "scp", On: unit, Policy: scp, Account: "333333333333",
 			Narrow: words, Remove: &Remove{Statement: 1, Sid: "NoPut"}},
-		{Where: "account repository", Kind: "rcp", On: closed.On, Advice: "the account is closed: nothing in it can be used any more"},
-		{Where: "a service control policy on the root of organization o-0123456789 (management)", Kind: "scp", On: organization + "root/o-0123456789/r-abcd",
+		{Where: "account repository", Kind: "rcp", On: closed.On, Account: "333333333333", Advice: "the account is closed: nothing in it can be used any more"},
+		{Where: "a service control policy on the root of organization o-0123456789 (management)", Kind: "scp", On: organization + "root/o-0123456789/r-abcd", Account: "333333333333",
 			Add: json.RawMessage(`{"Effect":"Allow","Action":"s3:PutObject","Resource":"` + object + `"}`)},
 	}
 	if diff := cmp.Diff(want, s.Repair); diff != "" {

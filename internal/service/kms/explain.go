@@ -18,7 +18,11 @@ func (s *Service) NeedOn(ctx context.Context, c *call.Call, action, resource str
 	}
 	at := *c
 	at.Region = a.Region
-	t, err := s.anyTarget(ctx, &at, resource)
+	r, err := anyRef(&at, resource)
+	if err != nil {
+		return call.Need{}, err
+	}
+	t, err := s.target(ctx, &at, r)
 	if err != nil {
 		return call.Need{}, err
 	}
