@@ -38,6 +38,9 @@ type Judgement struct {
 	Owner    string `json:",omitempty"`
 	Decision policy.Decision
 	Fixes    []policy.Fix `json:",omitempty"`
+	// Gone is set for a refusal in which the resource's policy names somebody
+	// who was deleted; the caller may be of the same name.
+	Gone *Gone `json:",omitempty"`
 	// Sums are those of the documents in Decision.Because, in its order: they
 	// tell whether a document has changed since.
 	Sums []string `json:",omitempty"`
@@ -54,4 +57,12 @@ type Why struct {
 	Consulted []policy.Consulted
 	// Carry is what the request itself would have had to carry.
 	Carry []policy.Carried `json:",omitempty"`
+}
+
+// Gone are the unique ids that stand in a resource's policy in the place of
+// users and roles deleted since.
+type Gone struct {
+	Kind     policy.Kind
+	Name, On string // as in policy.Source
+	IDs      []string
 }

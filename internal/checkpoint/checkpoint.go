@@ -28,6 +28,8 @@ type Identity interface {
 	// Key returns the secret behind an access key and whom it stands for, or
 	// the authentication error to answer with.
 	Key(ctx context.Context, keyID, token string) (seal.Secret, aws.Principal, error)
+	// Directory knows whom resources' policies name.
+	policy.Directory
 }
 
 // Recorder keeps the record of calls: CloudTrail does.
@@ -232,6 +234,9 @@ func (k *Checkpoint) judge(ctx context.Context, c *call.Call, n call.Need, e *ca
 		return err
 	}
 	j := judgement(set, req)
+	if err := k.people(ctx, req, &j); err != nil {
+		return err
+	}
 	d := j.Decision
 	e.Judgements = append(e.Judgements, j)
 	if n.Resource != "*" {

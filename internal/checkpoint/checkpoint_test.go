@@ -19,10 +19,12 @@ import (
 	"github.com/sekisho/sekisho/internal/seal"
 )
 
-// people is IAM in small: one identity policy for everybody, one access key.
+// people is IAM in small: one identity policy for everybody, one access
+// key, and the users and roles that policies name.
 type people struct {
-	set *policy.Set
-	err error
+	set  *policy.Set
+	err  error
+	arns map[string]string // by unique id
 }
 
 func (p *people) For(context.Context, aws.Principal) (*policy.Set, error) { return p.set, p.err }
@@ -32,6 +34,17 @@ func (p *people) Key(_ context.Context, keyID, token string) (seal.Secret, aws.P
 		return seal.Secret{}, aws.Principal{}, aws.Errorf("InvalidClientTokenId", "unknown key")
 	}
 	return seal.NewSecret([]byte("alice's")), callers["user"], nil
+}
+
+// ResolvePrincipal implements policy.Directory: nobody is there.
+func (p *people) ResolvePrincipal(context.Context, string) (string, bool, error) {
+	return "", false, nil
+}
+
+// PrincipalARN implements policy.Directory.
+func (p *people) PrincipalARN(_ context.Context, id string) (string, bool, error) {
+	arn, ok := p.arns[id]
+	return arn, ok, nil
 }
 
 // notes is a recorder that keeps what it was given.

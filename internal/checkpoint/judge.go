@@ -21,7 +21,7 @@ func (k *Checkpoint) Judge(ctx context.Context, c *call.Call, n call.Need) (call
 	if j.Why == nil {
 		j.Why = why(set, req, j.Decision)
 	}
-	return j, nil
+	return j, k.people(ctx, req, &j)
 }
 
 // question puts a need into the engine's terms.

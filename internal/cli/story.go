@@ -264,6 +264,9 @@ func writeTrouble(w io.Writer, s *explain.Story) {
 	for _, r := range rows(s.Refusals()) {
 		lipgloss.Fprintln(w, bad.Render("refused: ")+oneLine(who(r.Who))+" may not "+r.Did+oneLine(" on "+r.what()))
 		lipgloss.Fprintln(w, "  "+r.Error)
+		if r.Advice != "" {
+			lipgloss.Fprintln(w, "  "+strong.Render("look: ")+r.Advice)
+		}
 	}
 	failed := s.Failures()
 	for i, step := range failed {

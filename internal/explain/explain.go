@@ -84,7 +84,8 @@ type Step struct {
 	Outcome string
 	// Error is the answer of a refused or failed call.
 	Error string `json:",omitempty"`
-	// Advice says what to do about a failure that no policy mends.
+	// Advice says what to do about a failure that no policy mends, or about a
+	// refusal beside what its fixes say.
 	Advice string `json:",omitempty"`
 	// Asked are the permissions the call needed.
 	Asked []Question
@@ -248,10 +249,32 @@ func (t teller) step(e *call.Entry) Step {
 	s.Outcome = Failed
 	if slices.ContainsFunc(s.Asked, func(q Question) bool { return q.Outcome == Refused }) {
 		s.Outcome = Refused
+		s.Advice = t.gone(e.Judgements)
 		return s
 	}
 	s.Advice = advice(c.Service, e.Error)
 	return s
+}
+
+// gone says that a resource's policy names somebody who was deleted, where that
+// may be why it does not name the caller.
+func (t teller) gone(asked []call.Judgement) string {
+	var said []string
+	for _, j := range asked {
+		if j.Gone == nil {
+			continue
+		}
+		one, them, arns := "a user or role", "its name is another one", "the ARN in the id's place"
+		if len(j.Gone.IDs) > 1 {
+			one, them, arns = "users or roles", "their names are others", "the ARNs in the ids' places"
+		}
+		text := t.policy(j.Gone.Kind, j.Gone.Name, j.Gone.On) + " names " + strings.Join(j.Gone.IDs, ", ") + ", " + one +
+			" deleted since; who was made again under " + them + ": put the policy again, with " + arns
+		if !slices.Contains(said, text) {
+			said = append(said, text)
+		}
+	}
+	return strings.Join(said, "; ")
 }
 
 // advice is what to do about a failure that is none of policies.

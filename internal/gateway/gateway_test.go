@@ -56,6 +56,10 @@ func (people) Key(_ context.Context, id, token string) (seal.Secret, aws.Princip
 	return seal.NewSecret([]byte(secret)), alice, nil
 }
 
+func (people) ResolvePrincipal(context.Context, string) (string, bool, error) { return "", false, nil }
+
+func (people) PrincipalARN(context.Context, string) (string, bool, error) { return "", false, nil }
+
 func (people) Password(_ context.Context, user, password string) (aws.Principal, error) {
 	if user != "alice-at-111111111111" || password != "a+b/c=" {
 		return aws.Principal{}, aws.Errorf("InvalidClientTokenId", "The user name or password is not valid.").WithStatus(403)

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -26,14 +27,11 @@ type Directory interface {
 // AWS does so in role trust policies and in the policies of resources: its IAM
 // User Guide, "AWS JSON policy elements: Principal".
 func Bind(ctx context.Context, d *Document, in Directory) (string, error) {
-	return mapPrincipals(d.text, func(class string, n *node) (string, error) {
-		if class != "AWS" {
-			return n.text, nil
-		}
+	return mapPrincipals(d.text, statementsOf, func(n *node) (string, error) {
 		name, ok, err := BindPrincipal(ctx, n.text, in)
 		if err == nil && !ok {
 			line, column := position(d.text, n.start)
-			err = &Error{Message: InvalidPrincipal(d.kind, class, n.text), Line: line, Column: column, Principal: n.text}
+			err = &Error{Message: InvalidPrincipal(d.kind, "AWS", n.text), Line: line, Column: column, Principal: n.text}
 		}
 		return name, err
 	})
@@ -67,11 +65,20 @@ func IsUniqueID(text string) bool { return uniqueID.MatchString(text) }
 // ARNs of the users and roles that its ids stand for. The id of one that is
 // gone stays, as on AWS.
 func Show(ctx context.Context, text string, in Directory) (string, error) {
+	return show(ctx, text, statementsOf, in)
+}
+
+// ShowStatement is Show for one statement of such a document.
+func ShowStatement(ctx context.Context, text string, in Directory) (string, error) {
+	return show(ctx, text, (*node).list, in)
+}
+
+func show(ctx context.Context, text string, statements func(*node) []*node, in Directory) (string, error) {
 	if !strings.Contains(text, "AROA") && !strings.Contains(text, "AIDA") {
 		return text, nil
 	}
-	return mapPrincipals(text, func(class string, n *node) (string, error) {
-		if class != "AWS" || !IsUniqueID(n.text) {
+	return mapPrincipals(text, statements, func(n *node) (string, error) {
+		if !IsUniqueID(n.text) {
 			return n.text, nil
 		}
 		arn, ok, err := in.PrincipalARN(ctx, n.text)
@@ -82,71 +89,71 @@ func Show(ctx context.Context, text string, in Directory) (string, error) {
 	})
 }
 
-// mapPrincipals replaces the values of all Principal and NotPrincipal elements
-// of a document by what change makes of them, and nothing else.
-func mapPrincipals(text string, change func(class string, n *node) (string, error)) (string, error) {
+// statementsOf finds the statements of a document.
+func statementsOf(root *node) []*node {
+	if s := root.get("Statement"); s != nil {
+		return s.list()
+	}
+	return nil
+}
+
+// mapPrincipals replaces the AWS principals of all Principal and NotPrincipal
+// elements by what change makes of them, and nothing else of a text.
+func mapPrincipals(text string, statements func(root *node) []*node, change func(n *node) (string, error)) (string, error) {
 	root, err := readJSON(text)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
 	done := 0
-	err = eachPrincipal(root, func(class string, n *node) error {
-		name, err := change(class, n)
-		if err != nil || name == n.text {
-			return err
+	for _, s := range statements(root) {
+		for _, n := range awsPrincipals(s) {
+			name, err := change(n)
+			if err != nil {
+				return "", err
+			}
+			if name == n.text {
+				continue
+			}
+			quoted, err := json.Marshal(name)
+			if err != nil {
+				return "", err
+			}
+			b.WriteString(text[done:n.start])
+			b.Write(quoted)
+			done = n.end
 		}
-		quoted, err := json.Marshal(name)
-		b.WriteString(text[done:n.start])
-		b.Write(quoted)
-		done = n.end
-		return err
-	})
-	if err != nil {
-		return "", err
 	}
 	b.WriteString(text[done:])
 	return b.String(), nil
 }
 
-// eachPrincipal visits what the Principal and NotPrincipal elements of a
-// document name, in the order of the text.
-func eachPrincipal(root *node, visit func(class string, n *node) error) error {
-	statements := root.get("Statement")
-	if statements == nil {
-		return nil
-	}
-	for _, s := range statements.list() {
-		for _, m := range s.members {
-			if m.name != "Principal" && m.name != "NotPrincipal" {
-				continue
-			}
-			for _, class := range m.value.members {
-				for _, n := range class.value.list() {
-					if n.shape != shapeString {
-						continue
-					}
-					if err := visit(class.name, n); err != nil {
-						return err
-					}
-				}
-			}
+// awsPrincipals are the AWS principals of a statement, in the order of the
+// text.
+func awsPrincipals(statement *node) []*node {
+	for _, m := range statement.members {
+		if m.name != "Principal" && m.name != "NotPrincipal" {
+			continue
+		}
+		if list := m.value.get("AWS"); list != nil { // no statement has both elements
+			return slices.DeleteFunc(slices.Clone(list.list()), func(n *node) bool { return n.shape != shapeString })
 		}
 	}
 	return nil
 }
 
-// Strangers returns the unique ids that a resource's policy names, each once,
-// in Allows that are about a request and do not name its caller. When they
-// belong to nobody any more, the caller may be the namesake of whom they meant.
+// Strangers returns the unique ids that a resource's policy names in Allows that
+// are about a request, of the caller's kind, user or role, but not the caller's
+// own. When they belong to nobody any more, the caller may be the namesake of
+// whom they meant.
 func Strangers(r *Request) []string {
-	if r.Policy == nil || r.Policy.Doc == nil {
+	id := r.Principal.UniqueID()
+	if r.Policy == nil || r.Policy.Doc == nil || !IsUniqueID(id) {
 		return nil
 	}
 	var j judge
 	j.begin(r, nil)
 	var ids []string
-	seen := map[string]bool{}
 	for i := range r.Policy.Doc.statements {
 		s := &r.Policy.Doc.statements[i]
 		if s.effect != Allow || s.notPrincipal || !j.concerns(s) {
@@ -154,8 +161,7 @@ func Strangers(r *Request) []string {
 		}
 		for k := range s.principals {
 			e := &s.principals[k]
-			if e.class == idClass && e.names(&r.Principal) == notNamed && !seen[e.name] {
-				seen[e.name] = true
+			if e.class == idClass && e.name != id && e.name[:4] == id[:4] && !slices.Contains(ids, e.name) {
 				ids = append(ids, e.name)
 			}
 		}
