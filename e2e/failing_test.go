@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/codepipeline"
 	cptypes "github.com/aws/aws-sdk-go-v2/service/codepipeline/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 )
 
@@ -197,6 +198,35 @@ func breakages(l *lab) []breakage {
 		at: deploys, code: "PermissionError",
 		message: bucketRefused(l.target, `User: .+ is not authorized to perform: s3:PutObject on resource: ".+" with an explicit deny in a resource-based policy`),
 		repair:  `statement "No" of the bucket policy of bucket ` + l.target,
+	})
+
+	// Who was made anew under the old name.
+	list = append(list, breakage{
+		name: "the action role is another one", take: func(l *lab) { l.anew(l.action) },
+		why: "the policies of bucket and key name its account",
+	}, breakage{
+		name: "the action role is another one than the bucket policy names",
+		take: func(l *lab) {
+			l.setBucketPolicy(l.artifacts, strings.ReplaceAll(l.bucketPolicy(l.artifacts), root, l.action))
+			if text := l.bucketPolicy(l.artifacts); !strings.Contains(text, l.action) {
+				l.t.Fatalf("the bucket policy reads %s", text)
+			}
+			l.anew(l.action)
+		},
+		at: commit, code: "PermissionError", message: bucketRefused(l.artifacts, "Access Denied"), both: true,
+		repair: "a user or role deleted since; who was made again under its name is another one: put the policy again, with the ARN in the id's place",
+		mend: func(l *lab) {
+			text := l.bucketPolicy(l.artifacts)
+			gone := regexp.MustCompile("AROA[A-Z2-7]{17}").FindString(text)
+			if gone == "" || strings.Contains(text, l.action) {
+				l.t.Fatalf("the bucket policy reads %s", text)
+			}
+			_, err := l.home().s3.PutBucketPolicy(context.Background(), &s3.PutBucketPolicyInput{Bucket: &l.artifacts, Policy: &text})
+			if e, ok := errors.AsType[smithy.APIError](err); !ok || e.ErrorCode() != "MalformedPolicy" || e.ErrorMessage() != "Invalid principal in policy" {
+				l.t.Errorf("the policy with the id is answered %v", err)
+			}
+			l.setBucketPolicy(l.artifacts, strings.ReplaceAll(text, gone, l.action))
+		},
 	})
 
 	// The key itself.

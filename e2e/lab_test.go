@@ -192,6 +192,23 @@ func (l *lab) setInline(role, name, text string) {
 	l.must(err)
 }
 
+// anew deletes a role and makes another one of the same name, which does the
+// same.
+func (l *lab) anew(role string) {
+	l.t.Helper()
+	api, name, trust, inline := l.of(role).iam, roleName(role), l.trust(role), l.inline(role)
+	for policy := range inline {
+		l.setInline(role, policy, "")
+	}
+	_, err := api.DeleteRole(context.Background(), &iam.DeleteRoleInput{RoleName: name})
+	l.must(err)
+	_, err = api.CreateRole(context.Background(), &iam.CreateRoleInput{RoleName: name, AssumeRolePolicyDocument: &trust})
+	l.must(err)
+	for policy, text := range inline {
+		l.setInline(role, policy, text)
+	}
+}
+
 func (l *lab) bucketPolicy(bucket string) string {
 	l.t.Helper()
 	out, err := l.home().s3.GetBucketPolicy(context.Background(), &s3.GetBucketPolicyInput{Bucket: &bucket})

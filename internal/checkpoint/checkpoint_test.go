@@ -22,9 +22,11 @@ import (
 // people is IAM in small: one identity policy for everybody, one access
 // key, and the users and roles that policies name.
 type people struct {
-	set  *policy.Set
-	err  error
-	arns map[string]string // by unique id
+	set *policy.Set
+	err error
+	// arns are the users and roles by unique id; broken fails to tell.
+	arns   map[string]string
+	broken error
 }
 
 func (p *people) For(context.Context, aws.Principal) (*policy.Set, error) { return p.set, p.err }
@@ -44,7 +46,7 @@ func (p *people) ResolvePrincipal(context.Context, string) (string, bool, error)
 // PrincipalARN implements policy.Directory.
 func (p *people) PrincipalARN(_ context.Context, id string) (string, bool, error) {
 	arn, ok := p.arns[id]
-	return arn, ok, nil
+	return arn, ok, p.broken
 }
 
 // notes is a recorder that keeps what it was given.

@@ -99,6 +99,21 @@ func TestRepairWithoutAStatement(t *testing.T) {
 	}
 }
 
+// Who was deleted since a policy was put is named beside the repair.
+func TestGoneAreNamed(t *testing.T) {
+	denied := aws.Errorf("AccessDenied", "Access Denied")
+	one := refused("s3:PutObject", object, policy.Resource, bucket)
+	one.Gone = &call.Gone{Kind: policy.Resource, Name: "bucket policy", On: bucket, IDs: []string{"AROAONE"}}
+	two := refused("kms:Decrypt", object, policy.Key, bucket)
+	two.Gone = &call.Gone{Kind: policy.Trust, On: role, IDs: []string{"AROAONE", "AROATWO"}}
+	s := Tell(Record{ID: "x", Accounts: names, Calls: []*call.Entry{entry("s3", "PutObject", denied, one, one, two), entry("s3", "GetObject", nil, allowed("s3:GetObject", object))}})
+	want := "the bucket policy of bucket artifacts names AROAONE, a user or role deleted since; who was made again under its name is another one: put the policy again, with the ARN in the id's place; " +
+		"the trust policy of role shop-source (repository) names AROAONE, AROATWO, users or roles deleted since; who was made again under their names are others: put the policy again, with the ARNs in the ids' places"
+	if got := s.Refusals()[0].Advice; got != want || len(s.Repair) == 0 {
+		t.Errorf("the advice is %s, want %s", got, want)
+	}
+}
+
 func TestDeliveries(t *testing.T) {
 	s := Tell(Record{ID: "t", Accounts: names, Deliveries: []Delivery{
 		{State: "DELIVERED", Rule: "arn:aws:events:eu-central-1:111111111111:rule/r", Target: "arn:aws:events:eu-central-1:222222222222:event-bus/default"},
