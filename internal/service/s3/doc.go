@@ -16,4 +16,7 @@
 // gateway has compared them). ConfirmRemoveSelfBucketAccess is one of them:
 // that AWS takes a policy that locks its author out with or without it is
 // observed by many and nowhere documented.
+//
+// A CanonicalUser in a bucket policy is read as it was put. AWS says that S3
+// might change it to the account's ARN, which means the same.
 package s3
