@@ -94,6 +94,9 @@ type Need struct {
 	Policy *policy.Source
 	// Grant is the id of a KMS grant that covers the request.
 	Grant string
+	// ACL is whom an access control list of S3 grants the action, if the caller
+	// is among them.
+	ACL policy.Grantee
 	// Keys are condition keys of this action and resource. Names are in lower
 	// case.
 	Keys policy.Keys

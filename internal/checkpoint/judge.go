@@ -37,6 +37,7 @@ func (k *Checkpoint) question(ctx context.Context, c *call.Call, n call.Need) (*
 		Owner:     owner(c, n),
 		Policy:    n.Policy,
 		Grant:     n.Grant,
+		ACL:       n.ACL,
 	}
 	set, at, err := k.bound(ctx, c, n, set, req)
 	if err != nil {

@@ -357,6 +357,8 @@ func (t teller) match(m policy.Match) string {
 		return "the account's root user, who needs no policy"
 	case m.Grant != "":
 		return "grant " + m.Grant + " of the key"
+	case m.ACL:
+		return "the access control list of " + t.thing(m.On)
 	}
 	statement := fmt.Sprintf("statement %d", m.Statement+1)
 	if m.Sid != "" {

@@ -146,6 +146,7 @@ const (
 	byStatement
 	byRoot  // no statement: the account's root user
 	byGrant // no statement: a KMS grant
+	byACL   // no statement: an access control list
 )
 
 func (h hit) ok() bool { return h.by != byNothing }
@@ -156,6 +157,8 @@ func (j *judge) match(h hit, effect Effect) Match {
 		return Match{Kind: Kind(h.kind), Statement: -1, Effect: effect, Root: true}
 	case byGrant:
 		return Match{Kind: Kind(h.kind), Statement: -1, Effect: effect, Grant: j.r.Grant}
+	case byACL:
+		return Match{Kind: Kind(h.kind), Statement: -1, Effect: effect, On: j.r.Resource, ACL: true}
 	}
 	return Match{
 		Kind: h.source.Kind, Name: h.source.Name, On: h.source.On, Index: int(h.index), Level: int(h.level),
@@ -276,13 +279,14 @@ func (j *judge) resourceKind() Kind {
 }
 
 // resource asks the resource's policy, and returns the Allow that names the
-// caller most directly. A grant is one more Allow.
+// caller most directly. A grant is one more Allow, and so is an access control
+// list.
 func (j *judge) resource() (best hit, named strength) {
 	if s := j.r.Policy; s != nil && s.Doc != nil {
 		for i := range s.Doc.statements {
 			st := &s.Doc.statements[i]
 			n := j.principalOf(st)
-			if n == notNamed || st.effect == Allow && n <= named || !j.applies(st) {
+			if n == notNamed || st.effect == Allow && (n <= named || s.DenyOnly) || !j.applies(st) {
 				continue
 			}
 			if st.effect == ExplicitDeny {
@@ -298,7 +302,21 @@ func (j *judge) resource() (best hit, named strength) {
 			named = direct
 		}
 	}
+	if by := listed(j.r.ACL); by > named {
+		best, named = hit{by: byACL, kind: int8(j.resourceKind())}, by
+	}
 	return best, named
+}
+
+// listed says how an access control list names the caller.
+func listed(g Grantee) strength {
+	switch g {
+	case CallersAccount:
+		return byAccount
+	case CallersGroup:
+		return direct
+	}
+	return notNamed
 }
 
 // principalOf says how a statement of a resource's policy names the caller.

@@ -42,6 +42,9 @@ type Source struct {
 	// Fixed says that nobody can change it, such as the policy of an AWS
 	// managed key.
 	Fixed bool
+	// DenyOnly says that its Allows count for nothing, as those of a bucket's
+	// policy do for objects that are another account's.
+	DenyOnly bool
 }
 
 // Set is what speaks for a caller, whatever it calls.
@@ -96,7 +99,22 @@ type Request struct {
 	// Grant is the id of a KMS grant that covers the request, already matched
 	// by KMS: one more Allow beside the key policy. Empty means none.
 	Grant string
+	// ACL is whom an access control list of S3 grants what is asked: one more
+	// Allow beside the resource's policy.
+	ACL Grantee
 }
+
+// Grantee is whom an access control list names, if the caller is among them.
+type Grantee int8
+
+const (
+	// NoGrantee means that no access control list speaks for the request.
+	NoGrantee Grantee = iota
+	// CallersAccount is the caller's account, which then has to allow, too.
+	CallersAccount
+	// CallersGroup is a group that the caller is in.
+	CallersGroup
+)
 
 // Effect is the outcome of an evaluation. The zero value refuses.
 type Effect int
@@ -134,6 +152,8 @@ type Match struct {
 	Level int `json:"-"`
 	// Grant is the KMS grant's id when no statement but a grant allowed.
 	Grant string `json:",omitempty"`
+	// ACL is set when no statement but an access control list allowed.
+	ACL bool `json:",omitempty"`
 	// Root is set when the account's root user needed no identity policy.
 	Root bool `json:",omitempty"`
 }

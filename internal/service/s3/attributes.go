@@ -7,6 +7,7 @@ import (
 
 	api "github.com/sekisho/sekisho/internal/api/s3"
 	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
 )
 
 func (s *Service) getObjectAttributesNeeds(ctx context.Context, c *call.Call, in *api.GetObjectAttributesInput) ([]call.Need, error) {
@@ -16,6 +17,7 @@ func (s *Service) getObjectAttributesNeeds(ctx context.Context, c *call.Call, in
 		return nil, err
 	}
 	attributes := read[0]
+	attributes.ACL = policy.NoGrantee
 	attributes.Action = versioned(in.VersionId, "s3:GetObjectAttributes", "s3:GetObjectVersionAttributes")
 	return append(read, attributes), nil
 }

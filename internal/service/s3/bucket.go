@@ -53,13 +53,13 @@ func (s *Service) change(ctx context.Context, b *bucket, fn func(tx *state.Tx, n
 // caller's, and the handler says whose it is.
 func (s *Service) createBucketNeeds(ctx context.Context, c *call.Call, in *api.CreateBucketInput) ([]call.Need, error) {
 	t := &target{name: in.Bucket}
-	grants := grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP)
+	acl := &aclRequest{canned: in.ACL, grants: grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP)}
 	keys := func() policy.Keys {
 		k := policy.Keys{}
 		if in.CreateBucketConfiguration != nil && in.CreateBucketConfiguration.LocationConstraint != "" {
 			k["s3:locationconstraint"] = []string{in.CreateBucketConfiguration.LocationConstraint}
 		}
-		addACLKeys(k, in.ACL, grants)
+		addACLKeys(k, acl)
 		if in.ObjectOwnership != "" {
 			k["s3:x-amz-object-ownership"] = []string{in.ObjectOwnership}
 		}
@@ -71,7 +71,7 @@ func (s *Service) createBucketNeeds(ctx context.Context, c *call.Call, in *api.C
 		return k
 	}
 	needs := []call.Need{t.on("s3:CreateBucket", keys())}
-	if in.ACL != "" && in.ACL != aclPrivate || len(grants) > 0 {
+	if in.ACL != "" && in.ACL != aclPrivate || len(acl.grants) > 0 {
 		needs = append(needs, t.on("s3:PutBucketAcl", keys()))
 	}
 	if in.ObjectOwnership != "" {
@@ -111,8 +111,8 @@ func (s *Service) createBucket(ctx context.Context, c *call.Call, in *api.Create
 		if _, absent := errors.AsType[*aws.Error](err); !absent {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO s3_bucket (`+bucketColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			b.Name, b.Account, b.Region, b.Created, b.Versioning, b.Policy, b.PolicyID, b.Ownership, b.Encryption, b.PublicAccess, b.Tags)
+		_, err = tx.Exec(ctx, `INSERT INTO s3_bucket (`+bucketColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			b.Name, b.Account, b.Region, b.Created, b.Versioning, b.Policy, b.PolicyID, b.Ownership, b.Encryption, b.PublicAccess, b.Tags, b.ACL)
 		return err
 	})
 	if err != nil {
@@ -175,18 +175,11 @@ func checkNewBucket(in *api.CreateBucketInput) error {
 	if cfg := in.CreateBucketConfiguration; cfg != nil && (cfg.Location != nil || cfg.Bucket != nil) {
 		return errNotImplemented("Directory buckets are not implemented")
 	}
-	if err := checkOwnership(in.ObjectOwnership, true); err != nil {
-		return err
-	}
-	grants := in.GrantFullControl + in.GrantRead + in.GrantReadACP + in.GrantWrite + in.GrantWriteACP
-	if in.ACL != "" && in.ACL != aclPrivate || grants != "" {
-		return aws.Errorf("InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting").WithStatus(400)
-	}
-	return nil
+	return checkOwnership(in.ObjectOwnership, true)
 }
 
 // newBucket is a bucket as AWS makes them: private, encrypted with SSE-S3,
-// ACLs off.
+// ACLs off unless the request turns them on.
 func newBucket(c *call.Call, in *api.CreateBucketInput, region string) (*bucket, error) {
 	b := &bucket{
 		Name:         in.Bucket,
@@ -196,6 +189,13 @@ func newBucket(c *call.Call, in *api.CreateBucketInput, region string) (*bucket,
 		Ownership:    ownerEnforced,
 		Encryption:   encode(encryption{Algorithm: sseS3}),
 		PublicAccess: encode(publicAccess{true, true, true, true}),
+	}
+	if in.ObjectOwnership != "" {
+		b.Ownership = in.ObjectOwnership
+	}
+	var err error
+	if b.ACL, err = newBucketACL(in, b.Account); err != nil {
+		return nil, err
 	}
 	if cfg := in.CreateBucketConfiguration; cfg != nil {
 		tags, err := bucketTags(cfg.Tags)

@@ -8,7 +8,6 @@ import (
 	api "github.com/sekisho/sekisho/internal/api/s3"
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/call"
-	"github.com/sekisho/sekisho/internal/policy"
 	"github.com/sekisho/sekisho/internal/state"
 )
 
@@ -227,79 +226,6 @@ func (s *Service) setPublicAccess(ctx context.Context, b *bucket, p string) erro
 	})
 }
 
-// Ownership controls. ACLs are always off: the two settings that turn them on
-// are refused as not implemented, and a bucket whose controls were deleted
-// keeps them off.
-
-const ownerEnforced = "BucketOwnerEnforced"
-
-func checkOwnership(setting string, optional bool) error {
-	switch setting {
-	case ownerEnforced:
-		return nil
-	case "BucketOwnerPreferred", "ObjectWriter":
-		return errNotImplemented("Object ownership " + setting + " is not implemented: ACLs stay disabled")
-	case "":
-		if optional {
-			return nil
-		}
-	}
-	if optional {
-		return errInvalidArgument("x-amz-object-ownership", setting, "Invalid x-amz-object-ownership header: %s", setting)
-	}
-	return errMalformedXML()
-}
-
-func (s *Service) getBucketOwnershipControls(ctx context.Context, c *call.Call, in *api.GetBucketOwnershipControlsInput) (*api.GetBucketOwnershipControlsOutput, error) {
-	b, err := s.bucket(ctx, in.Bucket)
-	if err != nil {
-		return nil, err
-	}
-	if b.Ownership == "" {
-		return nil, aws.Errorf("OwnershipControlsNotFoundError", "The bucket ownership controls were not found").
-			WithStatus(404).With("BucketName", b.Name)
-	}
-	return &api.GetBucketOwnershipControlsOutput{OwnershipControls: &api.OwnershipControls{
-		Rules: []api.OwnershipControlsRule{{ObjectOwnership: b.Ownership}},
-	}}, nil
-}
-
-func (s *Service) putBucketOwnershipControls(ctx context.Context, c *call.Call, in *api.PutBucketOwnershipControlsInput) (*api.PutBucketOwnershipControlsOutput, error) {
-	b, err := s.bucket(ctx, in.Bucket)
-	if err != nil {
-		return nil, err
-	}
-	if in.OwnershipControls == nil || len(in.OwnershipControls.Rules) != 1 {
-		return nil, errMalformedXML()
-	}
-	setting := in.OwnershipControls.Rules[0].ObjectOwnership
-	if err := checkOwnership(setting, false); err != nil {
-		return nil, err
-	}
-	if err := s.setOwnership(ctx, b, setting); err != nil {
-		return nil, err
-	}
-	return &api.PutBucketOwnershipControlsOutput{}, nil
-}
-
-func (s *Service) deleteBucketOwnershipControls(ctx context.Context, c *call.Call, in *api.DeleteBucketOwnershipControlsInput) (*api.DeleteBucketOwnershipControlsOutput, error) {
-	b, err := s.bucket(ctx, in.Bucket)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.setOwnership(ctx, b, ""); err != nil {
-		return nil, err
-	}
-	return &api.DeleteBucketOwnershipControlsOutput{}, nil
-}
-
-func (s *Service) setOwnership(ctx context.Context, b *bucket, setting string) error {
-	return s.change(ctx, b, func(tx *state.Tx, _ *bucket) error {
-		_, err := tx.Exec(ctx, `UPDATE s3_bucket SET ownership = $1 WHERE name = $2`, setting, b.Name)
-		return err
-	})
-}
-
 // Tags.
 
 const maxBucketTags = 50
@@ -358,69 +284,6 @@ func (s *Service) setBucketTags(ctx context.Context, b *bucket, tags string) err
 		_, err := tx.Exec(ctx, `UPDATE s3_bucket SET tags = $1 WHERE name = $2`, tags, b.Name)
 		return err
 	})
-}
-
-// ACLs, which are off.
-
-const (
-	aclPrivate          = "private"
-	aclOwnerFullControl = "bucket-owner-full-control"
-)
-
-// ownerGrants is the ACL that everything has: full control for the owner.
-func ownerGrants(account string) (*api.Owner, []api.Grant) {
-	id := owner(account)
-	return &api.Owner{ID: id}, []api.Grant{{
-		Grantee:    &api.Grantee{Type: "CanonicalUser", ID: id},
-		Permission: "FULL_CONTROL",
-	}}
-}
-
-func (s *Service) getBucketAcl(ctx context.Context, c *call.Call, in *api.GetBucketAclInput) (*api.GetBucketAclOutput, error) {
-	b, err := s.bucket(ctx, in.Bucket)
-	if err != nil {
-		return nil, err
-	}
-	o, grants := ownerGrants(b.Account)
-	return &api.GetBucketAclOutput{Owner: o, Grants: grants}, nil
-}
-
-func (s *Service) putBucketAclNeeds(ctx context.Context, c *call.Call, in *api.PutBucketAclInput) ([]call.Need, error) {
-	t, err := s.target(ctx, c, in.Bucket, in.ExpectedBucketOwner)
-	if err != nil {
-		return nil, err
-	}
-	keys := policy.Keys{}
-	addACLKeys(keys, in.ACL, grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP))
-	return []call.Need{t.on("s3:PutBucketAcl", keys)}, nil
-}
-
-// addACLKeys sets the condition keys of headers that ask for an ACL.
-func addACLKeys(keys policy.Keys, acl string, grants map[string]string) {
-	if acl != "" {
-		keys["s3:x-amz-acl"] = []string{acl}
-	}
-	for name, value := range grants {
-		keys["s3:"+name] = []string{value}
-	}
-}
-
-// putBucketAcl refuses: no ACL of a bucket can be set while ACLs are off.
-func (s *Service) putBucketAcl(ctx context.Context, c *call.Call, in *api.PutBucketAclInput) (*api.PutBucketAclOutput, error) {
-	if _, err := s.bucket(ctx, in.Bucket); err != nil {
-		return nil, err
-	}
-	return nil, errACLs()
-}
-
-// sameAsOwnerFullControl reports whether an ACL in XML says what the canned
-// one says.
-func sameAsOwnerFullControl(p *api.AccessControlPolicy, account string) bool {
-	id := owner(account)
-	return p != nil && p.Owner != nil && p.Owner.ID == id && len(p.Grants) > 0 &&
-		!slices.ContainsFunc(p.Grants, func(g api.Grant) bool {
-			return g.Permission != "FULL_CONTROL" || g.Grantee == nil || g.Grantee.ID != id
-		})
 }
 
 // Configurations that no bucket has here: AWS's answers for a bucket without

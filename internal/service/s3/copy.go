@@ -55,7 +55,7 @@ func (s *Service) sourceNeeds(ctx context.Context, c *call.Call, from source, ex
 	if err != nil || !withTags || o == nil || o.Tags == "" {
 		return needs, false, err
 	}
-	n.Action = versioned(from.version, "s3:GetObjectTagging", "s3:GetObjectVersionTagging")
+	n.Action, n.ACL = versioned(from.version, "s3:GetObjectTagging", "s3:GetObjectVersionTagging"), policy.NoGrantee
 	return append(needs, n), true, nil
 }
 

@@ -19,7 +19,25 @@ func (s *Service) deleteObjectNeeds(ctx context.Context, c *call.Call, in *api.D
 		return nil, err
 	}
 	d := deletion{key: in.Key, version: in.VersionId, match: in.IfMatch}
-	return d.needs(t, isTrue(in.BypassGovernanceRetention)), nil
+	needs := d.needs(t, isTrue(in.BypassGovernanceRetention))
+	return needs, s.ownDeletion(ctx, t, &d, needs)
+}
+
+// ownDeletion lets a caller whom the bucket's access control list lets write
+// delete the objects that are his account's.
+func (s *Service) ownDeletion(ctx context.Context, t *target, d *deletion, needs []call.Need) error {
+	if t.bucket == nil || d.version != "" {
+		return nil
+	}
+	may := t.granted(t.acl, aclWrite)
+	if may == policy.NoGrantee {
+		return nil
+	}
+	o, err := s.lookup(ctx, t, d.key, "")
+	if err == nil && o != nil && t.bucket.ownerOf(o.Owner) == t.call.Account() {
+		needs[0].ACL = may
+	}
+	return err
 }
 
 // needs returns the permissions of a deletion. What tags the object has counts
@@ -214,7 +232,11 @@ func (s *Service) allowedDeletions(ctx context.Context, c *call.Call, t *target,
 			err = errNotImplemented("Conditions on size and time are not implemented")
 		}
 		if err == nil {
-			for _, n := range d.needs(t, isTrue(in.BypassGovernanceRetention)) {
+			needs := d.needs(t, isTrue(in.BypassGovernanceRetention))
+			if err := s.ownDeletion(ctx, t, d, needs); err != nil {
+				return nil, err
+			}
+			for _, n := range needs {
 				err = cmp.Or(err, c.Allowed(ctx, n))
 			}
 		}

@@ -241,11 +241,10 @@ func (s *Service) countTags(ctx context.Context, c *call.Call, b *bucket, o *obj
 	if o.Tags == "" {
 		return nil
 	}
-	source, err := s.policyFor(c, b)
+	t, err := s.targetOf(c, b)
 	if err != nil {
 		return err
 	}
-	t := &target{name: b.Name, bucket: b, policy: source}
 	n, err := s.stored(ctx, t, versioned(in.VersionId, "s3:GetObjectTagging", "s3:GetObjectVersionTagging"), o.Key, in.VersionId)
 	if err != nil {
 		return err

@@ -72,6 +72,7 @@ type entry struct {
 	Size              int64     `db:"size"`
 	ETag              string    `db:"etag"`
 	StorageClass      string    `db:"storage_class"`
+	Owner             string    `db:"owner"`
 	ChecksumAlgorithm string    `db:"checksum_algorithm"`
 	ChecksumType      string    `db:"checksum_type"`
 }
@@ -102,7 +103,7 @@ func (s *Service) list(ctx context.Context, bucket, prefix, delimiter string, fr
 
 func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter string, from start, limit int64) error {
 	for {
-		rows, err := state.List[entry](ctx, tx, `SELECT key, modified, size, etag, storage_class, checksum_algorithm, checksum_type
+		rows, err := state.List[entry](ctx, tx, `SELECT key, modified, size, etag, storage_class, owner, checksum_algorithm, checksum_type
 			FROM s3_object WHERE bucket = $1 AND latest = 1 AND marker = 0 AND key >= $2 ORDER BY key LIMIT $3`,
 			bucket, from.key, min(limit+1, listBatch))
 		if err != nil {
@@ -176,10 +177,15 @@ func startAfter(marker, prefix, delimiter string) start {
 	return start{key: afterText(marker)}
 }
 
-func (e *entry) shown(code func(string) string, o *api.Owner) api.Object {
+// shown is an entry in the shape of answers; b is nil where the owner is not to
+// be shown.
+func (e *entry) shown(code func(string) string, b *bucket) api.Object {
 	out := api.Object{
 		Key: code(e.Key), LastModified: &e.Modified, ETag: quoted(e.ETag), Size: &e.Size,
-		StorageClass: e.StorageClass, Owner: o, ChecksumType: e.ChecksumType,
+		StorageClass: e.StorageClass, ChecksumType: e.ChecksumType,
+	}
+	if b != nil {
+		out.Owner = &api.Owner{ID: owner(b.ownerOf(e.Owner))}
 	}
 	if e.ChecksumAlgorithm != "" {
 		out.ChecksumAlgorithm = []string{e.ChecksumAlgorithm}
@@ -233,12 +239,12 @@ func (s *Service) listObjectsV2(ctx context.Context, c *call.Call, in *api.ListO
 	if l.next != "" {
 		out.NextContinuationToken = encodeToken(l.next)
 	}
-	var o *api.Owner
-	if isTrue(in.FetchOwner) {
-		o = &api.Owner{ID: owner(b.Account)}
+	shownOwner := b
+	if !isTrue(in.FetchOwner) {
+		shownOwner = nil
 	}
 	for i := range l.objects {
-		out.Contents = append(out.Contents, l.objects[i].shown(code, o))
+		out.Contents = append(out.Contents, l.objects[i].shown(code, shownOwner))
 	}
 	return out, nil
 }
@@ -271,9 +277,8 @@ func (s *Service) listObjects(ctx context.Context, c *call.Call, in *api.ListObj
 	if l.next != "" && in.Delimiter != "" {
 		out.NextMarker = code(l.last) // without a delimiter callers take the last key
 	}
-	o := &api.Owner{ID: owner(b.Account)}
 	for i := range l.objects {
-		out.Contents = append(out.Contents, l.objects[i].shown(code, o))
+		out.Contents = append(out.Contents, l.objects[i].shown(code, b))
 	}
 	return out, nil
 }
@@ -322,24 +327,23 @@ func (s *Service) listObjectVersions(ctx context.Context, c *call.Call, in *api.
 	if v.truncated {
 		out.NextKeyMarker, out.NextVersionIdMarker = code(v.lastKey), v.lastVersion
 	}
-	o := &api.Owner{ID: owner(b.Account)}
 	for i := range v.rows {
-		v.rows[i].show(out, code, o)
+		v.rows[i].show(out, code, b)
 	}
 	return out, nil
 }
 
-func (e *versionEntry) show(out *api.ListObjectVersionsOutput, code func(string) string, o *api.Owner) {
+func (e *versionEntry) show(out *api.ListObjectVersionsOutput, code func(string) string, b *bucket) {
+	object := e.entry.shown(code, b)
 	if e.Marker {
 		out.DeleteMarkers = append(out.DeleteMarkers, api.DeleteMarkerEntry{
-			Key: code(e.Key), VersionId: e.Version, IsLatest: &e.Latest, LastModified: &e.Modified, Owner: o,
+			Key: code(e.Key), VersionId: e.Version, IsLatest: &e.Latest, LastModified: &e.Modified, Owner: object.Owner,
 		})
 		return
 	}
-	object := e.entry.shown(code, o)
 	out.Versions = append(out.Versions, api.ObjectVersion{
 		Key: object.Key, VersionId: e.Version, IsLatest: &e.Latest, LastModified: object.LastModified, ETag: object.ETag,
-		Size: object.Size, StorageClass: object.StorageClass, Owner: o,
+		Size: object.Size, StorageClass: object.StorageClass, Owner: object.Owner,
 		ChecksumAlgorithm: object.ChecksumAlgorithm, ChecksumType: object.ChecksumType,
 	})
 }
@@ -382,7 +386,7 @@ func (s *Service) listVersions(ctx context.Context, bucket string, in *api.ListO
 // versions older than it.
 func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter string, from start, below, limit int64) error {
 	for {
-		rows, err := state.List[versionEntry](ctx, tx, `SELECT key, version, seq, latest, marker, modified, size, etag, storage_class,
+		rows, err := state.List[versionEntry](ctx, tx, `SELECT key, version, seq, latest, marker, modified, size, etag, storage_class, owner,
 				checksum_algorithm, checksum_type
 			FROM s3_object WHERE bucket = $1 AND key >= $2 AND (key > $2 OR $3 = 0 OR seq < $3)
 			ORDER BY key, seq DESC LIMIT $4`, bucket, from.key, below, listBatch)

@@ -35,13 +35,15 @@ type upload struct {
 	ChecksumType      string    `db:"checksum_type"`
 	Detail            string    `db:"detail"`
 	Tags              string    `db:"tags"`
+	Owner             string    `db:"owner"` // of the object to be; '' is the bucket's
+	ACL               string    `db:"acl"`
 	envelope
 	AskedSSE    string `db:"asked_sse"`
 	AskedKMSKey string `db:"asked_kms_key"`
 }
 
 const uploadColumns = `id, bucket, key, initiated, initiator, storage_class, checksum_algorithm, checksum_type, detail, tags,
-	sse, kms_key, sealed_key, sse_context, bucket_key, asked_sse, asked_kms_key`
+	owner, acl, sse, kms_key, sealed_key, sse_context, bucket_key, asked_sse, asked_kms_key`
 
 // part is a row of s3_part.
 type part struct {
@@ -128,6 +130,10 @@ func (s *Service) createMultipartUpload(ctx context.Context, c *call.Call, in *a
 	if err := w.check(); err != nil {
 		return nil, err
 	}
+	account, acl, err := w.ownership(c, b, in.Key)
+	if err != nil {
+		return nil, err
+	}
 	tags, err := headerTags(w.tagging)
 	if err != nil {
 		return nil, err
@@ -139,6 +145,7 @@ func (s *Service) createMultipartUpload(ctx context.Context, c *call.Call, in *a
 	u := &upload{
 		ID: newBodyID(c.Time), Bucket: b.Name, Key: in.Key, Initiated: stamp(c), Initiator: c.Principal.ARN,
 		StorageClass: storageClass(w.class), ChecksumType: kind, Detail: w.detail.stored(), Tags: tags,
+		Owner: account, ACL: acl,
 		AskedSSE: w.sse.algorithm, AskedKMSKey: w.sse.conditionKey(c, b.Region),
 	}
 	if a != noAlgorithm {
@@ -153,9 +160,9 @@ func (s *Service) createMultipartUpload(ctx context.Context, c *call.Call, in *a
 	}
 	err = s.change(ctx, b, func(tx *state.Tx, _ *bucket) error {
 		_, err := tx.Exec(ctx, `INSERT INTO s3_upload (`+uploadColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 			u.ID, u.Bucket, u.Key, u.Initiated, u.Initiator, u.StorageClass, u.ChecksumAlgorithm, u.ChecksumType, u.Detail, u.Tags,
-			u.SSE, u.KMSKey, u.SealedKey, u.Context, u.BucketKey, u.AskedSSE, u.AskedKMSKey)
+			u.Owner, u.ACL, u.SSE, u.KMSKey, u.SealedKey, u.Context, u.BucketKey, u.AskedSSE, u.AskedKMSKey)
 		return err
 	})
 	if err != nil {
@@ -407,7 +414,7 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in 
 	}
 	o := &object{
 		Bucket: b.Name, Key: u.Key, Modified: stamp(c), Body: u.ID, StorageClass: u.StorageClass,
-		Detail: u.Detail, Tags: u.Tags, envelope: u.envelope,
+		Detail: u.Detail, Tags: u.Tags, Owner: u.Owner, ACL: u.ACL, envelope: u.envelope,
 	}
 	cond := conditions{match: in.IfMatch, absent: in.IfNoneMatch}
 	version, etag := aws.RandomText(32, aws.Alnum), randomETag()
@@ -685,7 +692,7 @@ func (s *Service) listParts(ctx context.Context, c *call.Call, in *api.ListParts
 	out := &api.ListPartsOutput{
 		Bucket: b.Name, Key: u.Key, UploadId: u.ID, PartNumberMarker: &marker, MaxParts: &limit, IsTruncated: &more,
 		StorageClass: u.StorageClass, ChecksumAlgorithm: u.ChecksumAlgorithm,
-		Owner: &api.Owner{ID: owner(b.Account)}, Initiator: initiator(u),
+		Owner: &api.Owner{ID: owner(b.ownerOf(u.Owner))}, Initiator: initiator(u),
 	}
 	if u.ChecksumAlgorithm != "" {
 		out.ChecksumType = u.ChecksumType
@@ -767,7 +774,7 @@ func (s *Service) listMultipartUploads(ctx context.Context, c *call.Call, in *ap
 		return out, nil
 	}
 	page := &uploadPage{
-		out: out, prefix: in.Prefix, delimiter: in.Delimiter, code: code, limit: limit, owner: owner(b.Account),
+		out: out, prefix: in.Prefix, delimiter: in.Delimiter, code: code, limit: limit, bucket: b,
 		skip: startAfter(in.KeyMarker, in.Prefix, in.Delimiter).skip,
 	}
 	from, id := uploadsFrom(in)
@@ -808,7 +815,7 @@ type uploadPage struct {
 	skip              string // the common prefix that the page before ended with
 	code              func(string) string
 	limit             int64
-	owner             string
+	bucket            *bucket
 	prefixes          []string
 }
 
@@ -833,7 +840,7 @@ func (p *uploadPage) add(rows []upload) bool {
 			continue
 		}
 		p.out.NextKeyMarker, p.out.NextUploadIdMarker = p.code(u.Key), u.ID
-		p.out.Uploads = append(p.out.Uploads, u.shown(p.code, p.owner))
+		p.out.Uploads = append(p.out.Uploads, u.shown(p.code, p.bucket))
 	}
 	return true
 }
@@ -845,10 +852,10 @@ func (p *uploadPage) finish() {
 	}
 }
 
-func (u *upload) shown(code func(string) string, ownerID string) api.MultipartUpload {
+func (u *upload) shown(code func(string) string, b *bucket) api.MultipartUpload {
 	entry := api.MultipartUpload{
 		Key: code(u.Key), UploadId: u.ID, Initiated: &u.Initiated, StorageClass: u.StorageClass,
-		Owner: &api.Owner{ID: ownerID}, Initiator: initiator(u), ChecksumAlgorithm: u.ChecksumAlgorithm,
+		Owner: &api.Owner{ID: owner(b.ownerOf(u.Owner))}, Initiator: initiator(u), ChecksumAlgorithm: u.ChecksumAlgorithm,
 	}
 	if u.ChecksumAlgorithm != "" {
 		entry.ChecksumType = u.ChecksumType

@@ -17,8 +17,11 @@ import (
 // that does not exist still has an ARN.
 type target struct {
 	name   string
+	call   *call.Call
 	bucket *bucket // nil when there is none
 	policy *policy.Source
+	acl    []grant
+	access publicAccess
 }
 
 // target returns the bucket of a request that reached its region. A bucket of
@@ -37,7 +40,7 @@ func (s *Service) target(ctx context.Context, c *call.Call, name, expectedOwner 
 // anywhere is target for requests that may name a bucket of another region:
 // the source of a copy, and GetBucketLocation.
 func (s *Service) anywhere(ctx context.Context, c *call.Call, name, expectedOwner string) (*target, error) {
-	t := &target{name: name}
+	t := &target{name: name, call: c}
 	b, err := s.bucket(ctx, name)
 	if e, ok := errors.AsType[*aws.Error](err); ok && e.Code == "NoSuchBucket" {
 		return t, nil
@@ -45,11 +48,23 @@ func (s *Service) anywhere(ctx context.Context, c *call.Call, name, expectedOwne
 	if err != nil {
 		return nil, err
 	}
-	t.bucket = b
 	if expectedOwner != "" && expectedOwner != b.Account {
 		return nil, errAccessDenied()
 	}
-	t.policy, err = s.policyFor(c, b)
+	return s.targetOf(c, b)
+}
+
+// targetOf is the target that a bucket is for a caller.
+func (s *Service) targetOf(c *call.Call, b *bucket) (*target, error) {
+	source, err := s.policyFor(c, b)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{name: b.Name, call: c, bucket: b, policy: source}
+	if t.acl, err = grantsOf(b.ACL, b.Account); err != nil {
+		return nil, fmt.Errorf("stored ACL of bucket %s: %w", b.Name, err)
+	}
+	t.access, err = b.publicAccess()
 	return t, err
 }
 
@@ -104,6 +119,7 @@ func (t *target) need(action, resource string, keys policy.Keys) call.Need {
 	if t.bucket != nil {
 		n.Owner = t.bucket.Account
 		n.Policy = t.policy
+		n.ACL = t.granted(t.acl, bucketGrants[action])
 		if n.Keys == nil {
 			n.Keys = policy.Keys{}
 		}
@@ -171,6 +187,9 @@ func (s *Service) stored(ctx context.Context, t *target, action, key, version st
 	if err != nil || o == nil {
 		return n, err
 	}
+	if err := t.about(&n, o); err != nil {
+		return n, err
+	}
 	return n, addTagKeys(n.Keys, "s3:existingobjecttag/", o.Tags)
 }
 
@@ -208,11 +227,10 @@ func addTagKeys(keys policy.Keys, prefix, stored string) error {
 // missing is the answer to a request for something that is not there: only
 // those who may list the bucket learn that.
 func (s *Service) missing(ctx context.Context, c *call.Call, b *bucket, absent *aws.Error) error {
-	source, err := s.policyFor(c, b)
+	t, err := s.targetOf(c, b)
 	if err != nil {
 		return err
 	}
-	t := &target{name: b.Name, bucket: b, policy: source}
 	if err := c.Allowed(ctx, t.on("s3:ListBucket", nil)); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 
 	api "github.com/sekisho/sekisho/internal/api/s3"
 	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/state"
 )
 
 func (s *Service) getObjectAclNeeds(ctx context.Context, c *call.Call, in *api.GetObjectAclInput) ([]call.Need, error) {
@@ -13,12 +14,16 @@ func (s *Service) getObjectAclNeeds(ctx context.Context, c *call.Call, in *api.G
 }
 
 func (s *Service) getObjectAcl(ctx context.Context, c *call.Call, in *api.GetObjectAclInput) (*api.GetObjectAclOutput, error) {
-	b, _, err := s.existing(ctx, c, "GET", in.Bucket, in.Key, in.VersionId)
+	b, found, err := s.existing(ctx, c, "GET", in.Bucket, in.Key, in.VersionId)
 	if err != nil {
 		return nil, err
 	}
-	o, grants := ownerGrants(b.Account)
-	return &api.GetObjectAclOutput{Owner: o, Grants: grants}, nil
+	o, grants, err := b.shownACL(found.ACL, b.ownerOf(found.Owner))
+	return &api.GetObjectAclOutput{Owner: o, Grants: grants}, err
+}
+
+func aclOfObject(in *api.PutObjectAclInput) *aclRequest {
+	return &aclRequest{in.ACL, grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP), in.AccessControlPolicy}
 }
 
 func (s *Service) putObjectAclNeeds(ctx context.Context, c *call.Call, in *api.PutObjectAclInput) ([]call.Need, error) {
@@ -27,24 +32,58 @@ func (s *Service) putObjectAclNeeds(ctx context.Context, c *call.Call, in *api.P
 	if err != nil {
 		return nil, err
 	}
-	addACLKeys(needs[0].Keys, in.ACL, grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP))
+	addACLKeys(needs[0].Keys, aclOfObject(in))
 	return needs, nil
 }
 
-// putObjectAcl takes the one ACL that says what is so anyway.
+// putObjectAcl replaces the access control list of a version. While lists are
+// off it takes the one that says what is so anyway.
 func (s *Service) putObjectAcl(ctx context.Context, c *call.Call, in *api.PutObjectAclInput) (*api.PutObjectAclOutput, error) {
-	b, _, err := s.existing(ctx, c, "PUT", in.Bucket, in.Key, in.VersionId)
+	b, o, err := s.existing(ctx, c, "PUT", in.Bucket, in.Key, in.VersionId)
 	if err != nil {
 		return nil, err
 	}
-	grants := in.GrantFullControl + in.GrantRead + in.GrantReadACP + in.GrantWrite + in.GrantWriteACP
-	switch {
-	case grants != "":
-		return nil, errACLs()
-	case in.ACL == aclOwnerFullControl && in.AccessControlPolicy == nil:
-		return &api.PutObjectAclOutput{}, nil
-	case in.ACL == "" && sameAsOwnerFullControl(in.AccessControlPolicy, b.Account):
-		return &api.PutObjectAclOutput{}, nil
+	asked := aclOfObject(in)
+	if b.aclsOff() {
+		return &api.PutObjectAclOutput{}, asked.mustBeOwnersFullControl(b)
 	}
-	return nil, errACLs()
+	if asked.empty() {
+		return nil, errNoACL()
+	}
+	on := resource{owner: b.ownerOf(o.Owner), bucketOwner: b.Account}
+	list, err := asked.list(on)
+	if err != nil {
+		return nil, err
+	}
+	err = s.change(ctx, b, func(tx *state.Tx, now *bucket) error {
+		if now.aclsOff() {
+			return errACLs()
+		}
+		stored, err := now.storedACL(c, list, on, "s3:PutObjectAcl", objectARN(b.Name, o.Key))
+		if err != nil {
+			return err
+		}
+		n, err := tx.Exec(ctx, `UPDATE s3_object SET acl = $1 WHERE bucket = $2 AND key = $3 AND version = $4 AND seq = $5`,
+			stored, o.Bucket, o.Key, o.Version, o.Seq)
+		if err == nil && n == 0 {
+			return errNoSuchKey(o.Key)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.PutObjectAclOutput{}, nil
+}
+
+// mustBeOwnersFullControl refuses what is not the list that objects have while
+// lists are off.
+func (r *aclRequest) mustBeOwnersFullControl(b *bucket) error {
+	switch {
+	case len(r.grants) > 0:
+	case r.canned == aclOwnerFullControl && r.body == nil,
+		r.canned == "" && sameAsOwnerFullControl(r.body, b.Account):
+		return nil
+	}
+	return errACLs()
 }

@@ -225,7 +225,8 @@ func TestCreateBucketRefusals(t *testing.T) {
 		}{
 			{api.CreateBucketInput{ObjectLockEnabledForBucket: new(true)}, "NotImplemented"},
 			{api.CreateBucketInput{BucketNamespace: "account-regional"}, "NotImplemented"},
-			{api.CreateBucketInput{ObjectOwnership: "ObjectWriter"}, "NotImplemented"},
+			{api.CreateBucketInput{ObjectOwnership: "ObjectWriter", ACL: "public-read"}, "InvalidBucketAclWithBlockPublicAccessError"},
+			{api.CreateBucketInput{ObjectOwnership: "ObjectWriter", GrantRead: "id=x"}, "InvalidArgument"},
 			{api.CreateBucketInput{ObjectOwnership: "Nobody"}, "InvalidArgument"},
 			{api.CreateBucketInput{GrantRead: "id=x"}, "InvalidBucketAclWithObjectOwnership"},
 			{api.CreateBucketInput{CreateBucketConfiguration: &api.CreateBucketConfiguration{Location: &api.LocationInfo{}}}, "NotImplemented"},

@@ -88,6 +88,10 @@ func (s *Service) put(ctx context.Context, c *call.Call, bucketName, key string,
 	if err := w.check(); err != nil {
 		return nil, nil, err
 	}
+	account, acl, err := w.ownership(c, b, key)
+	if err != nil {
+		return nil, nil, err
+	}
 	cond := conditions{match: w.ifMatch, absent: w.ifAbsent}
 	if err := s.foresee(ctx, b, key, cond); err != nil {
 		return nil, nil, err
@@ -95,6 +99,7 @@ func (s *Service) put(ctx context.Context, c *call.Call, bucketName, key string,
 	o := &object{
 		Bucket: b.Name, Key: key, Modified: stamp(c), Body: newBodyID(c.Time),
 		StorageClass: storageClass(w.class), Detail: w.detail.stored(), Tags: tags,
+		Owner: account, ACL: acl,
 	}
 	if err := s.storeObject(ctx, c, b, o, w, body, cl, store); err != nil {
 		return nil, nil, err

@@ -31,9 +31,10 @@ type bucket struct {
 	Encryption   string    `db:"encryption"`
 	PublicAccess string    `db:"public_access"`
 	Tags         string    `db:"tags"`
+	ACL          string    `db:"acl"`
 }
 
-const bucketColumns = `name, account, region, created, versioning, policy, policy_id, ownership, encryption, public_access, tags`
+const bucketColumns = `name, account, region, created, versioning, policy, policy_id, ownership, encryption, public_access, tags, acl`
 
 // is reports whether two rows are of the same bucket: a name can be given up
 // and taken again.
@@ -94,11 +95,13 @@ type object struct {
 	Checksum          string    `db:"checksum"`
 	Detail            string    `db:"detail"`
 	Tags              string    `db:"tags"`
+	Owner             string    `db:"owner"` // account; '' is the bucket's
+	ACL               string    `db:"acl"`
 	envelope
 }
 
 const objectColumns = `bucket, key, version, seq, latest, marker, modified, size, etag, body, parts, storage_class,
-	checksum_algorithm, checksum_type, checksum, detail, tags, sse, kms_key, sealed_key, sse_context, bucket_key`
+	checksum_algorithm, checksum_type, checksum, detail, tags, owner, acl, sse, kms_key, sealed_key, sse_context, bucket_key`
 
 // findObject returns a version of an object, or the newest one where version
 // is empty; state.ErrNotFound when there is none.
@@ -125,9 +128,9 @@ func (o *object) insert(ctx context.Context, tx *state.Tx) error {
 		sealed = []byte{}
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO s3_object (`+objectColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
 		o.Bucket, o.Key, o.Version, o.Seq, o.Latest, o.Marker, o.Modified, o.Size, o.ETag, o.Body, o.Parts, o.StorageClass,
-		o.ChecksumAlgorithm, o.ChecksumType, o.Checksum, o.Detail, o.Tags, o.SSE, o.KMSKey, sealed, o.Context, o.BucketKey)
+		o.ChecksumAlgorithm, o.ChecksumType, o.Checksum, o.Detail, o.Tags, o.Owner, o.ACL, o.SSE, o.KMSKey, sealed, o.Context, o.BucketKey)
 	return err
 }
 

@@ -87,7 +87,13 @@ func (p *policyCache) put(id string, parsed *bucketPolicy) {
 	p.m[id] = parsed
 }
 
-func owner(account string) (id string) { return aws.CanonicalID(account) }
+// owner is the canonical user id of an account.
+func owner(account string) (id string) {
+	if account == anonymous {
+		return anonymousID
+	}
+	return aws.CanonicalID(account)
+}
 
 // isService reports whether the caller is an AWS service acting as itself.
 func isService(p aws.Principal) bool { return p.Kind == aws.Service }

@@ -14,8 +14,7 @@ import (
 // write is what PutObject, CopyObject and CreateMultipartUpload say alike
 // about the object they are to make.
 type write struct {
-	acl      string
-	grants   map[string]string // x-amz-grant-* headers
+	acl      aclRequest
 	sse      sseRequest
 	class    string
 	tagging  string
@@ -28,8 +27,7 @@ type write struct {
 
 func writeOfPut(in *api.PutObjectInput) *write {
 	return &write{
-		acl:     in.ACL,
-		grants:  grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP),
+		acl:     aclRequest{canned: in.ACL, grants: grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP)},
 		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)},
 		class:   in.StorageClass,
 		tagging: in.Tagging,
@@ -43,8 +41,7 @@ func writeOfPut(in *api.PutObjectInput) *write {
 
 func writeOfCopy(in *api.CopyObjectInput) *write {
 	return &write{
-		acl:     in.ACL,
-		grants:  grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP),
+		acl:     aclRequest{canned: in.ACL, grants: grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP)},
 		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)},
 		class:   in.StorageClass,
 		tagging: in.Tagging,
@@ -58,8 +55,7 @@ func writeOfCopy(in *api.CopyObjectInput) *write {
 
 func writeOfUpload(in *api.CreateMultipartUploadInput) *write {
 	return &write{
-		acl:     in.ACL,
-		grants:  grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP),
+		acl:     aclRequest{canned: in.ACL, grants: grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP)},
 		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)},
 		class:   in.StorageClass,
 		tagging: in.Tagging,
@@ -104,8 +100,10 @@ func (w *write) needs(c *call.Call, t *target, key string, more policy.Keys) ([]
 		return nil, err
 	}
 	needs := []call.Need{t.in("s3:PutObject", key, put)}
-	if w.acl != "" || len(w.grants) > 0 {
-		needs = append(needs, t.in("s3:PutObjectAcl", key, keys()))
+	if !w.acl.empty() {
+		n := t.in("s3:PutObjectAcl", key, keys())
+		n.ACL = needs[0].ACL // who may write the object by a list writes its list, too
+		needs = append(needs, n)
 	}
 	if w.tagging != "" {
 		tagging := keys()
@@ -133,7 +131,7 @@ func (w *write) addKeys(c *call.Call, t *target, keys policy.Keys) {
 	if t.bucket != nil {
 		region = t.bucket.Region
 	}
-	addACLKeys(keys, w.acl, w.grants)
+	addACLKeys(keys, &w.acl)
 	for name, value := range map[string]string{
 		"s3:x-amz-storage-class":                             w.class,
 		"s3:x-amz-website-redirect-location":                 w.detail.WebsiteRedirect,
@@ -171,9 +169,6 @@ const maxMetadata = 2 << 10
 func (w *write) check() error {
 	if err := w.sse.check(); err != nil {
 		return err
-	}
-	if w.acl != "" && w.acl != aclOwnerFullControl || len(w.grants) > 0 {
-		return errACLs()
 	}
 	if w.locked || w.hold {
 		return errInvalidRequest("Bucket is missing Object Lock Configuration")
