@@ -30,6 +30,8 @@ func TestResumedCreation(t *testing.T) {
 		w.archive()
 		must[*iamapi.CreateUserOutput](w)(iamapi.Client{Invoker: w.root()}.CreateUser(w.Context(), &iamapi.CreateUserInput{UserName: "carol"}))
 		k := must[*kmsapi.CreateKeyOutput](w)(kmsapi.Client{Invoker: w.root()}.CreateKey(w.Context(), &kmsapi.CreateKeyInput{})).KeyMetadata.KeyId
+		abroad := kmsapi.Client{Invoker: w.door.As(call.Session{Principal: aws.RootPrincipal(account), Region: "us-east-1"})}
+		many := must[*kmsapi.CreateKeyOutput](w)(abroad.CreateKey(w.Context(), &kmsapi.CreateKeyInput{MultiRegion: new(true)})).KeyMetadata.Arn
 		role := must[*iamapi.CreateRoleOutput](w)(iamapi.Client{Invoker: w.root()}.CreateRole(w.Context(), &iamapi.CreateRoleInput{RoleName: "pipes",
 			AssumeRolePolicyDocument: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"codepipeline.amazonaws.com"},"Action":"sts:AssumeRole"}]}`})).Role.Arn
 		for _, tt := range []struct {
@@ -44,6 +46,7 @@ func TestResumedCreation(t *testing.T) {
 			{"AWS::IAM::Policy", "{PolicyName: i, Users: [carol], PolicyDocument: " + policyText + "}", false},
 			{"AWS::IAM::AccessKey", "{UserName: carol}", false},
 			{"AWS::KMS::Key", "{Description: mine}", false},
+			{"AWS::KMS::ReplicaKey", "{PrimaryKeyArn: '" + many + "', Description: mine, KeyPolicy: {Version: 2012-10-17, Statement: [{Effect: Allow, Principal: {AWS: 'arn:aws:iam::" + account + ":root'}, Action: 'kms:*', Resource: '*'}]}}", false},
 			{"AWS::KMS::Alias", "{AliasName: alias/a, TargetKeyId: " + k + "}", true},
 			{"AWS::S3::Bucket", "{BucketName: bucket-b, VersioningConfiguration: {Status: Enabled}}", true},
 			{"AWS::CodeCommit::Repository", "{RepositoryName: repo, Code: {S3: {Bucket: archives, Key: code.zip}}}", true},

@@ -1,6 +1,7 @@
 package cloudformation
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -176,6 +177,41 @@ func (key) update(ctx context.Context, q *request) error {
 	if err := q.read(&after); err != nil {
 		return err
 	}
+	if err := q.sameKind(ctx, after); err != nil {
+		return err
+	}
+	return q.updateKey(ctx, before, after)
+}
+
+// sameKind refuses to make another kind of key of a key. AWS does not replace
+// it either, whatever the template says, so that no key is lost by it.
+func (q *request) sameKind(ctx context.Context, p keyProperties) error {
+	if !q.changed("KeySpec") && !q.changed("KeyUsage") && !q.changed("Origin") && !q.changed("MultiRegion") {
+		return nil
+	}
+	out, err := q.kms().DescribeKey(ctx, &kmsapi.DescribeKeyInput{KeyId: q.Physical})
+	if err != nil {
+		return err
+	}
+	k := out.KeyMetadata
+	for _, property := range []struct {
+		name    string
+		changed bool
+	}{
+		{"KeySpec", cmp.Or(p.KeySpec, "SYMMETRIC_DEFAULT") != k.KeySpec},
+		{"KeyUsage", cmp.Or(p.KeyUsage, "ENCRYPT_DECRYPT") != k.KeyUsage},
+		{"Origin", cmp.Or(p.Origin, "AWS_KMS") != k.Origin},
+		{"MultiRegion", (p.MultiRegion != nil && *p.MultiRegion) != (k.MultiRegion != nil && *k.MultiRegion)},
+	} {
+		if property.changed {
+			return problemf("Invalid request provided: You cannot change the %s of an existing KMS key.", property.name)
+		}
+	}
+	return nil
+}
+
+// updateKey brings a key from one state to another.
+func (q *request) updateKey(ctx context.Context, before, after keyProperties) error {
 	if q.changed("KeyPolicy") && after.KeyPolicy != nil {
 		if _, err := q.kms().PutKeyPolicy(ctx, &kmsapi.PutKeyPolicyInput{
 			KeyId: q.Physical, PolicyName: "default", Policy: document(after.KeyPolicy),
@@ -208,10 +244,16 @@ func (key) update(ctx context.Context, q *request) error {
 func (key) remove(ctx context.Context, q *request) error {
 	var p keyProperties
 	_ = decode(q.Properties, &p) // a key of bad properties was never made
+	return q.removeKey(ctx, p.PendingWindowInDays)
+}
+
+// removeKey schedules the deletion of a key that is there and is not to be
+// deleted yet.
+func (q *request) removeKey(ctx context.Context, window *int64) error {
 	_, err := q.kms().ScheduleKeyDeletion(ctx, &kmsapi.ScheduleKeyDeletionInput{
-		KeyId: q.Physical, PendingWindowInDays: p.PendingWindowInDays,
+		KeyId: q.Physical, PendingWindowInDays: window,
 	})
-	if errorCode(err) == "KMSInvalidStateException" && strings.Contains(err.Error(), "pending deletion") {
+	if errorCode(err) == "KMSInvalidStateException" && strings.Contains(err.Error(), "deletion") {
 		return nil
 	}
 	return unlessMissing(err)

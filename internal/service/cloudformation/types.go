@@ -160,8 +160,9 @@ func (s *Service) kinds() map[string]kind {
 			schema: plain([]string{"GroupName"}, "Id")},
 
 		"AWS::KMS::Key": {maker: key{}, service: "Kms",
-			schema: tags([]string{"KeySpec", "KeyUsage", "MultiRegion", "Origin"}, "Arn", "KeyId")},
-		"AWS::KMS::Alias": {maker: alias{}, name: "AliasName", service: "Kms", schema: plain([]string{"AliasName"})},
+			schema: tags(nil, "Arn", "KeyId")},
+		"AWS::KMS::ReplicaKey": {maker: replicaKey{}, service: "Kms", schema: tags([]string{"PrimaryKeyArn"}, "Arn", "KeyId")},
+		"AWS::KMS::Alias":      {maker: alias{}, name: "AliasName", service: "Kms", schema: plain([]string{"AliasName"})},
 
 		"AWS::S3::Bucket": {maker: bucket{}, name: "BucketName", limit: 63, lower: true, service: "S3",
 			schema: tags([]string{"BucketName"}, "Arn", "DomainName", "RegionalDomainName", "DualStackDomainName", "WebsiteURL")},

@@ -102,10 +102,8 @@ func (s *Service) getKeyRotationStatus(ctx context.Context, c *call.Call, in *ap
 	}
 	out := &api.GetKeyRotationStatusOutput{}
 	err = s.read(ctx, r, func(_ *state.Tx, k key) error {
-		if err := k.rotates(); err != nil {
-			return err
-		}
-		// A key that waits for its deletion does not rotate.
+		// A key that waits for its deletion does not rotate. Of kinds that never
+		// do AWS says just that, too.
 		out.KeyId, out.KeyRotationEnabled = k.arn(), new(k.Rotates && k.alive() == nil)
 		if *out.KeyRotationEnabled {
 			out.RotationPeriodInDays, out.NextRotationDate = &k.Period, new(state.Time(k.NextRotate))
