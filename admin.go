@@ -85,7 +85,7 @@ func (s *Server) Explain(ctx context.Context, id string) (*explain.Story, error)
 	story := explain.Tell(r)
 	story.Decisions = s.decisions(ctx, r)
 	for i := range story.Decisions {
-		if err := s.locate(ctx, story.Decisions[i].Fixes); err != nil {
+		if err := s.readable(ctx, &story.Decisions[i]); err != nil {
 			return nil, err
 		}
 	}

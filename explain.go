@@ -2,6 +2,7 @@ package sekisho
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -49,13 +50,50 @@ func (s *Server) Judge(ctx context.Context, h explain.Hypothesis) (*explain.Deci
 		return nil, err
 	}
 	d := explain.Judged(r, c, j, nil)
-	return &d, s.locate(ctx, d.Fixes)
+	return &d, s.readable(ctx, &d)
 }
 
-// locate names the accounts of buckets, whose ARNs do not.
+// readable writes a decision as people read policies: with names in the place
+// of unique ids.
+func (s *Server) readable(ctx context.Context, d *explain.Decision) error {
+	for i := range d.Policies {
+		for k := range d.Policies[i].Statements {
+			if err := s.named(ctx, &d.Policies[i].Statements[k].Text); err != nil {
+				return err
+			}
+		}
+	}
+	return s.locate(ctx, d.Fixes)
+}
+
+// named writes a statement with the ARNs of those whose unique ids it has.
+func (s *Server) named(ctx context.Context, statement *json.RawMessage) error {
+	if len(*statement) == 0 {
+		return nil
+	}
+	const before, after = `{"Statement":[`, `]}`
+	text, err := policy.Show(ctx, before+string(*statement)+after, s.iam)
+	if err != nil {
+		return err
+	}
+	*statement = json.RawMessage(text[len(before) : len(text)-len(after)])
+	return nil
+}
+
+// locate writes fixes as people read policies, and names the accounts of
+// buckets, whose ARNs do not.
 func (s *Server) locate(ctx context.Context, fixes []explain.Fix) error {
 	for i := range fixes {
 		f := &fixes[i]
+		texts := []*json.RawMessage{&f.Was}
+		for k := range f.Instead {
+			texts = append(texts, &f.Instead[k])
+		}
+		for _, text := range texts {
+			if err := s.named(ctx, text); err != nil {
+				return err
+			}
+		}
 		if f.Account != "" || !strings.HasPrefix(f.On, "arn:aws:s3:::") {
 			continue
 		}
@@ -95,6 +133,9 @@ func (s *Server) hypothetical(ctx context.Context, h explain.Hypothesis) (*call.
 	}
 	var err error
 	c.Principal, err = s.iam.Caller(ctx, h.Principal)
+	if c.Principal.Temporary {
+		c.Principal.Issued = c.Time
+	}
 	return c, err
 }
 

@@ -258,6 +258,11 @@ func because(q explain.Question) string {
 	return text
 }
 
+// hasRepair reports whether a story names something that can be put in place.
+func hasRepair(s *explain.Story) bool {
+	return slices.ContainsFunc(s.Repair, func(f explain.Fix) bool { return f.Advice == "" })
+}
+
 // writeTrouble says what was refused or failed, which events were lost, and
 // what to change where.
 func writeTrouble(w io.Writer, s *explain.Story) {
@@ -289,6 +294,9 @@ func writeTrouble(w io.Writer, s *explain.Story) {
 	for _, f := range s.Repair {
 		writeRepair(w, f)
 	}
+	if hasRepair(s) {
+		lipgloss.Fprintln(w, strong.Render("to put that in place: ")+name.Render("sekisho explain "+s.ID+" --apply"))
+	}
 }
 
 // passedOn reports whether a failure only passes the answer of another call
@@ -302,16 +310,23 @@ func oneLine(text string) string { return strings.ReplaceAll(text, "\n", ", ") }
 
 // writeRepair says which policy to change, and how.
 func writeRepair(w io.Writer, f explain.Fix) {
+	wide := width(w)
 	switch {
-	case f.Narrow != "":
-		lipgloss.Fprintln(w, strong.Render("to repair it, narrow or remove ")+f.Narrow)
 	case f.Advice != "":
 		lipgloss.Fprintln(w, strong.Render("no statement helps in ")+f.Where+": "+f.Advice)
+	case f.Narrow != "" && len(f.Instead) == 0:
+		lipgloss.Fprintln(w, strong.Render("to repair it, narrow or remove ")+f.Narrow)
+	case f.Narrow != "":
+		lipgloss.Fprintln(w, strong.Render("to repair it, narrow ")+f.Narrow+strong.Render(" to"))
+		for _, text := range f.Instead {
+			writeJSON(w, text, good, wide)
+		}
+		if f.Beyond != "" {
+			lipgloss.Fprintln(w, "  which lets through, besides: "+f.Beyond)
+		}
 	default:
 		lipgloss.Fprintln(w, strong.Render("to repair it, add to ")+f.Where+":")
-		for line := range strings.SplitSeq(indented(f.Add), "\n") {
-			lipgloss.Fprintln(w, good.Render("    "+line))
-		}
+		writeJSON(w, f.Add, good, wide)
 	}
 }
 

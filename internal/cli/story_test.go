@@ -86,6 +86,7 @@ func TestTrouble(t *testing.T) {
 	outer := deploying("x", explain.Failed)
 	outer.Did, outer.Error = "s3:GetObject", "KMS.DisabledException: key is disabled."
 	s := &explain.Story{
+		ID:         "x",
 		Steps:      []explain.Step{refused, outer, inner},
 		Deliveries: []explain.Delivery{{Event: "CodeCommit Repository State Change", From: "rule r (repository)", To: "bus default (pipeline)", State: "FAILED", Error: "AccessDeniedException: no"}},
 		Repair: []explain.Fix{
@@ -111,6 +112,7 @@ to repair it, add to a policy on role shop-pipeline (pipeline):
     }
 to repair it, narrow or remove statement "No" of the bucket policy of bucket delivered
 no statement helps in the key policy of key k (repository): AWS manages it
+to put that in place: sekisho explain x --apply
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -142,6 +142,9 @@ func (n *narrower) byPrincipal() (others, mine members, ok bool) {
 	if key != "aws:PrincipalArn" {
 		positive, negative = "StringEquals", "StringNotEquals"
 	}
+	if slices.Equal(whole.values(positive, key), []string{value}) {
+		return nil, whole, true // it has been narrowed to the caller before
+	}
 	others = whole.condition(negative, key, value, true)
 	mine = whole.condition(positive, key, value, false).without("Sid")
 	return others, mine, true
@@ -202,6 +205,22 @@ func (n *narrower) mark() (key, value string) {
 		}
 	}
 	return "", ""
+}
+
+// values are those of a condition.
+func (f members) values(op, key string) []string {
+	var all map[string]map[string]actions
+	if text := f.get("Condition"); text == nil || json.Unmarshal(text, &all) != nil {
+		return nil
+	}
+	for o, keys := range all {
+		for k, values := range keys {
+			if strings.EqualFold(o, op) && strings.EqualFold(k, key) {
+				return values
+			}
+		}
+	}
+	return nil
 }
 
 // condition adds a value to a condition, or sets it when it is not to be one of
