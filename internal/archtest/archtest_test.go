@@ -29,6 +29,7 @@ var rules = []struct{ pkg, may string }{
 	{"internal/qr", ""},
 	{"internal/oidc", ""},
 	{"internal/policyeval", "internal/policy"},
+	{"internal/policylint", "internal/policy"},
 	// 2: bytes, state and wire
 	{"internal/state", ""},
 	{"internal/job", "internal/state"},

@@ -14,7 +14,7 @@ func policyCommand() *cobra.Command {
 		Use:   "policy",
 		Short: "Work with IAM policies",
 	}
-	c.AddCommand(policyEvalCommand(), policyGenerateCommand())
+	c.AddCommand(policyEvalCommand(), policyGenerateCommand(), policyLintCommand())
 	return c
 }
 

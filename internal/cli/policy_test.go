@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -68,5 +70,48 @@ func TestGenerateSaysWhatIsLong(t *testing.T) {
 	}
 	if err := (&generation{}).write(&strings.Builder{}, &strings.Builder{}, &leastprivilege.Record{}); err == nil {
 		t.Error("a policy of nothing is written")
+	}
+}
+
+func TestLint(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	clean := file("clean.json", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}}`)
+	broad := file("broad.json", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/*"}}`)
+	known := file("known.json", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"kms:Decrypt","Resource":"*"}}`)
+	for _, tt := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{clean}, 0, ""},
+		{[]string{clean, broad}, 1, broad + ":1:64: warning: It allows every action of s3. [AllActions]\n    list the actions"},
+		{[]string{broad, "--fail-on", "error"}, 0, "AllActions"},
+		{[]string{known}, 0, "info: kms:Decrypt takes a key"},
+		{[]string{known, "--fail-on", "info"}, 1, "EveryResource"},
+		{[]string{broad, "--json"}, 1, `"File": "` + broad + `",`},
+		{[]string{clean, "--json"}, 0, "[]"},
+		{[]string{clean, "--kind", "trust"}, 1, "may only specify STS"},
+		{[]string{clean, "--kind", "law"}, 2, ""},
+		{[]string{clean, "--fail-on", "all"}, 2, ""},
+		{[]string{broad, filepath.Join(dir, "none.json")}, 2, "AllActions"},
+		{[]string{file("no.json", "{")}, 2, ""},
+		{[]string{dir}, 2, ""},
+	} {
+		out, err := run(t, append([]string{"policy", "lint"}, tt.args...)...)
+		status := 0
+		if err != nil {
+			status = Status(err)
+		}
+		if status != tt.status || !strings.Contains(out, tt.want) {
+			t.Errorf("%v: status %d, want %d (%v)\n%s", tt.args, status, tt.status, err, out)
+		}
 	}
 }

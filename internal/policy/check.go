@@ -72,6 +72,10 @@ func KnownAction(action string) bool {
 	return slices.ContainsFunc(known, func(a string) bool { return p.matchAction([]byte(a)) })
 }
 
+// Actions returns the actions of a service, in lower case, as service:action;
+// nil when sekisho does not know the service.
+func Actions(service string) []string { return slices.Clone(knownActions()[service]) }
+
 // Check returns what is odd about a document, in the order of its text.
 func Check(d *Document) []Finding {
 	root, err := readJSON(d.text)
