@@ -21,3 +21,6 @@ func ContextKeysOf(text string) []string {
 
 // Files is a file of a script's archive.
 func Files(t testing.TB, archive, name string) string { return files(t, archive)[name] }
+
+// Hasten makes the hashes of passwords cheap, and so worthless.
+func (s *Service) Hasten() { s.rounds = 100 }

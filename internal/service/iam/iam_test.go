@@ -16,7 +16,15 @@ func TestScripts(t *testing.T) {
 	}, iam.Schema())
 }
 
+// newIAM is IAM whose passwords cost little. TestPasswordsAreHashedSlowly has
+// them at full strength.
 func newIAM(e *servicetest.Env, o iam.Options) *iam.Service {
+	s := fullIAM(e, o)
+	s.Hasten()
+	return s
+}
+
+func fullIAM(e *servicetest.Env, o iam.Options) *iam.Service {
 	o.Now = e.Now
 	s := iam.New(e.DB, e.Master, o)
 	for id, name := range map[string]string{"111111111111": "one", "222222222222": "two"} {

@@ -60,8 +60,8 @@ const maxRemembered = 24
 const hashRounds = 600_000
 
 // slowHash hashes a password. It is not called inside a transaction.
-func slowHash(password string, salt []byte) ([]byte, error) {
-	return pbkdf2.Key(sha256.New, password, salt, hashRounds, sha256.Size)
+func (s *Service) slowHash(password string, salt []byte) ([]byte, error) {
+	return pbkdf2.Key(sha256.New, password, salt, s.rounds, sha256.Size)
 }
 
 // loginOf finds a user with its password.
@@ -115,7 +115,7 @@ func (s *Service) createLoginProfile(ctx context.Context, c *call.Call, in *api.
 	now := c.Time.Truncate(time.Second)
 	l := login{Account: c.Account(), Salt: make([]byte, 16), Reset: or(in.PasswordResetRequired, false), Created: now, Changed: now}
 	rand.Read(l.Salt) // never fails, by its documentation
-	if l.Hash, err = slowHash(in.Password, l.Salt); err != nil {
+	if l.Hash, err = s.slowHash(in.Password, l.Salt); err != nil {
 		return nil, err
 	}
 	out := &api.CreateLoginProfileOutput{}
@@ -169,7 +169,7 @@ func (s *Service) updateLoginProfile(ctx context.Context, c *call.Call, in *api.
 		if err := s.passwordAllowed(ctx, c.Account(), in.Password); err != nil {
 			return nil, err
 		}
-		if is.Hash, err = slowHash(in.Password, was.Salt); err != nil {
+		if is.Hash, err = s.slowHash(in.Password, was.Salt); err != nil {
 			return nil, err
 		}
 		is.Changed = c.Time.Truncate(time.Second)
@@ -269,7 +269,7 @@ func (s *Service) changePassword(ctx context.Context, c *call.Call, in *api.Chan
 	if err != nil {
 		return nil, err
 	}
-	given, err := slowHash(in.OldPassword, was.Salt)
+	given, err := s.slowHash(in.OldPassword, was.Salt)
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +281,7 @@ func (s *Service) changePassword(ctx context.Context, c *call.Call, in *api.Chan
 	}
 	is := was
 	is.Reset, is.Changed = false, c.Time.Truncate(time.Second)
-	if is.Hash, err = slowHash(in.NewPassword, was.Salt); err != nil {
+	if is.Hash, err = s.slowHash(in.NewPassword, was.Salt); err != nil {
 		return nil, err
 	}
 	barred := int64(0)

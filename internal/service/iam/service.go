@@ -30,6 +30,7 @@ type Service struct {
 	now     func() time.Time
 	dev     bool
 	uses    Uses
+	rounds  int // of the hashes of passwords
 	// organizations is nil until Bind.
 	organizations Organizations
 	cache         cache
@@ -80,6 +81,7 @@ func New(db *state.DB, master *seal.Master, o Options) *Service {
 		tokens:  master.For(TokenPurpose),
 		now:     o.Now,
 		dev:     o.DevCredentials,
+		rounds:  hashRounds,
 	}
 }
 
