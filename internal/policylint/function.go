@@ -153,10 +153,23 @@ func (r resolver) attribute(of string) string {
 	return hole(of)
 }
 
+// maxText is how long a text may become: Fn::Sub can double what another one
+// made, again and again.
+const maxText = 8 << 10
+
 // sub replaces ${Name} and ${Name.Attribute}; ${!Name} stays, as ${Name}.
 func (r resolver) sub(s string, with *node) string {
 	var b strings.Builder
+	known := map[string]string{}
+	for _, f := range with.all() {
+		if given, ok := r.text(f.value); ok {
+			known[f.name] = given
+		}
+	}
 	for {
+		if b.Len() > maxText {
+			return hole("long text")
+		}
 		head, rest, ok := strings.Cut(s, "${")
 		b.WriteString(head)
 		if !ok {
@@ -172,7 +185,7 @@ func (r resolver) sub(s string, with *node) string {
 			b.WriteString("${" + literal + "}")
 			continue
 		}
-		if given, ok := r.text(with.get(name)); ok {
+		if given, ok := known[name]; ok {
 			b.WriteString(given)
 		} else if strings.Contains(name, ".") {
 			b.WriteString(r.attribute(name))

@@ -146,6 +146,18 @@ func TestLongPolicies(t *testing.T) {
 	}
 }
 
+// Fn::Sub can double what another one made.
+func TestLaughs(t *testing.T) {
+	value := `"x"`
+	for range 25 {
+		value = `{"Fn::Sub":["${a}${a}",{"a":` + value + `}]}`
+	}
+	text := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"codecommit:GetBranch","Resource":` + value + `}}`
+	if got, err := report(text, 0); err != nil || got != "" {
+		t.Errorf("%s %v", got, err)
+	}
+}
+
 func TestCovers(t *testing.T) {
 	for _, tt := range []struct {
 		pattern, other string

@@ -52,6 +52,14 @@ func (n *node) get(name string) *node {
 	return nil
 }
 
+// all returns the fields of an object.
+func (n *node) all() []field {
+	if n == nil {
+		return nil
+	}
+	return n.fields
+}
+
 // only returns the one field of an object that has one: a function is such an
 // object.
 func (n *node) only() (name string, value *node) {

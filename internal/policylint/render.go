@@ -57,7 +57,7 @@ func (r *rendering) string(s string) {
 // a list has all, and what is no list has the first.
 func (r *rendering) value(n *node, element string) {
 	all := branches(n)
-	if len(all) == 0 {
+	if len(all) == 0 || r.out.Len() > maxFile { // which the parser refuses
 		r.mark(n.place)
 		r.out.WriteString("null")
 		return
