@@ -65,13 +65,8 @@ func (s *Server) Explain(ctx context.Context, id string) (*explain.Story, error)
 	if len(r.Calls) == 0 {
 		return nil, aws.Errorf("NotFound", "no pipeline execution, request or pushed commit %s is recorded", id).WithStatus(http.StatusNotFound)
 	}
-	for _, e := range r.Calls {
-		if e.Call.Scope == "" || e.Call.SourceARN == "" || r.Reach[e.Call.Scope] != nil {
-			continue
-		}
-		if r.Reach[e.Call.Scope], err = s.pipelines.Reach(ctx, e.Call.SourceARN); err != nil {
-			return nil, err
-		}
+	if err := s.reach(ctx, &r); err != nil {
+		return nil, err
 	}
 	deliveries, err := s.events.Deliveries(ctx, r.Calls[0].Call.Trace)
 	if err != nil {
@@ -90,6 +85,19 @@ func (s *Server) Explain(ctx context.Context, id string) (*explain.Story, error)
 		}
 	}
 	return story, s.locate(ctx, story.Repair)
+}
+
+// reach finds out what the pipelines of a record's executions read and write.
+func (s *Server) reach(ctx context.Context, r *explain.Record) (err error) {
+	for _, e := range r.Calls {
+		if e.Call.Scope == "" || e.Call.SourceARN == "" || r.Reach[e.Call.Scope] != nil {
+			continue
+		}
+		if r.Reach[e.Call.Scope], err = s.pipelines.Reach(ctx, e.Call.SourceARN); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func deliveryError(d events.Delivery) string {

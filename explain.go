@@ -41,7 +41,15 @@ func (s *Server) Judge(ctx context.Context, h explain.Hypothesis) (*explain.Deci
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.hypothetical(ctx, h)
+	if h.RequestID != "" {
+		if r.Calls, err = s.recorded(ctx, h.RequestID); err != nil {
+			return nil, err
+		}
+		if err := s.reach(ctx, &r); err != nil {
+			return nil, err
+		}
+	}
+	c, err := s.hypothetical(ctx, h, r.Calls)
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +114,9 @@ func (s *Server) locate(ctx context.Context, fixes []explain.Fix) error {
 	return nil
 }
 
-// hypothetical is the call of a hypothesis.
-func (s *Server) hypothetical(ctx context.Context, h explain.Hypothesis) (*call.Call, error) {
+// hypothetical is the call of a hypothesis. calls are those that belong to its
+// recorded request.
+func (s *Server) hypothetical(ctx context.Context, h explain.Hypothesis, calls []*call.Entry) (*call.Call, error) {
 	service, operation, ok := strings.Cut(h.Action, ":")
 	if !ok || service == "" || operation == "" {
 		return nil, aws.Errorf("InvalidAction", "%q is no action: give one such as s3:GetObject", h.Action)
@@ -129,7 +138,7 @@ func (s *Server) hypothetical(ctx context.Context, h explain.Hypothesis) (*call.
 		c.Keys[strings.ToLower(name)] = values
 	}
 	if h.RequestID != "" {
-		return s.again(ctx, c, h)
+		return again(c, h, calls)
 	}
 	var err error
 	c.Principal, err = s.iam.Caller(ctx, h.Principal)
@@ -140,11 +149,7 @@ func (s *Server) hypothetical(ctx context.Context, h explain.Hypothesis) (*call.
 }
 
 // again gives a call the caller and the context that a recorded one had.
-func (s *Server) again(ctx context.Context, c *call.Call, h explain.Hypothesis) (*call.Call, error) {
-	calls, err := s.recorded(ctx, h.RequestID)
-	if err != nil {
-		return nil, err
-	}
+func again(c *call.Call, h explain.Hypothesis, calls []*call.Entry) (*call.Call, error) {
 	e, j := explain.Recorded(calls, h)
 	if j == nil {
 		return nil, aws.Errorf("NotFound", "request %s did not ask for %s on %s", h.RequestID, h.Action, h.Resource).WithStatus(http.StatusNotFound)

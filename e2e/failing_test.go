@@ -451,13 +451,10 @@ func (l *lab) repair(b breakage, id string) {
 		if b.mend != nil {
 			b.mend(l)
 		} else {
-			fixes := l.story(id).Repair
-			if len(fixes) == 0 {
+			if len(l.story(id).Repair) == 0 {
 				l.t.Fatalf("explain names no repair:\n%s", l.told(id))
 			}
-			for _, f := range fixes {
-				l.apply(f)
-			}
+			sh(l.t, "", os.Environ(), binary, "explain", id, "--apply", "--yes", "--data", l.dir, "--region", region)
 		}
 		commit, e := l.attempt(fmt.Sprintf("mended %d: %s", round, b.name), false)
 		if e.Status == cptypes.PipelineExecutionStatusSucceeded {

@@ -401,38 +401,3 @@ func (l *lab) unname(principal string) {
 		return list
 	}))
 }
-
-// apply does what a fix says, whatever it is about.
-func (l *lab) apply(f fix) {
-	l.t.Helper()
-	change := func(text string) string {
-		if f.Remove == nil {
-			return with(text, string(f.Add))
-		}
-		return edited(text, func(list []map[string]any) []map[string]any {
-			return slices.Delete(list, f.Remove.Statement, f.Remove.Statement+1)
-		})
-	}
-	service := strings.Split(f.On, ":")[2]
-	switch {
-	case f.Add == nil && f.Remove == nil:
-		l.t.Fatalf("nothing to apply in %+v", f)
-	case f.Kind == "identity":
-		name := f.Policy
-		if name == "" {
-			name = "repair"
-		}
-		l.setInline(f.On, name, change(l.inline(f.On)[name]))
-	case f.Kind == "trust":
-		l.setTrust(f.On, change(l.trust(f.On)))
-	case f.Kind == "resource" && service == "s3":
-		bucket, _, _ := strings.Cut(strings.Split(f.On, ":")[5], "/")
-		l.setBucketPolicy(bucket, change(l.bucketPolicy(bucket)))
-	case f.Kind == "resource" && service == "events":
-		l.setBusPolicy(change(l.busPolicy()))
-	case f.Kind == "key" && f.On == l.key:
-		l.setKeyPolicy(change(l.keyPolicy()))
-	default:
-		l.t.Fatalf("nobody knows how to apply %+v", f)
-	}
-}

@@ -224,13 +224,33 @@ func (one repair) store(ctx context.Context) error {
 	return one.put(ctx, one.after)
 }
 
-// verify judges again what was refused, and says what it comes to now.
-func (r *repairer) verify(ctx context.Context, asked []explain.Hypothesis) error {
+// turn puts fixes in place and decides again about what was refused. What is
+// still refused then has a repair of its own, which a first one hid.
+func (r *repairer) turn(ctx context.Context, fixes []explain.Fix, asked []explain.Hypothesis) error {
+	for range maxRounds {
+		done, err := r.apply(ctx, fixes)
+		if err != nil || !done {
+			return err
+		}
+		if fixes, err = r.verify(ctx, asked); err != nil || len(fixes) == 0 {
+			return err
+		}
+		lipgloss.Fprintln(r.out, strong.Render("that uncovered more:"))
+	}
+	return errors.New("it is still refused, after all repairs")
+}
+
+// maxRounds bounds how often repairs uncover more.
+const maxRounds = 6
+
+// verify judges again what was refused, and says what it comes to now. It
+// returns the repair of the first one that is still refused.
+func (r *repairer) verify(ctx context.Context, asked []explain.Hypothesis) (more []explain.Fix, err error) {
 	left := 0
 	for _, h := range asked {
 		var d explain.Decision
 		if err := r.admin.post(ctx, "judge", h, &d); err != nil {
-			return err
+			return nil, err
 		}
 		if d.Outcome == explain.Allowed {
 			lipgloss.Fprintln(r.out, good.Render("✓ ")+d.Action+" on "+d.What+" would pass now")
@@ -238,9 +258,12 @@ func (r *repairer) verify(ctx context.Context, asked []explain.Hypothesis) error
 		}
 		left++
 		lipgloss.Fprintln(r.out, bad.Render("✗ ")+d.Action+" on "+d.What+" would still be refused")
+		if len(more) == 0 {
+			more = d.Fixes
+		}
 	}
-	if left > 0 {
-		return fmt.Errorf("%d of %d would still be refused", left, len(asked))
+	if left > 0 && len(more) == 0 {
+		return nil, fmt.Errorf("%d of %d would still be refused", left, len(asked))
 	}
-	return nil
+	return more, nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"strings"
 
 	"charm.land/lipgloss/v2"
@@ -211,11 +210,7 @@ func (x *explaining) repair(ctx context.Context, fixes []explain.Fix, carry []ex
 		r.names[a.ID] = a.Name
 	}
 	fmt.Fprintln(x.out)
-	done, err := r.apply(ctx, slices.Clone(fixes))
-	if err != nil || !done {
-		return err
-	}
-	return r.verify(ctx, asked)
+	return r.turn(ctx, fixes, asked)
 }
 
 func writeIndented(w io.Writer, v any) error {

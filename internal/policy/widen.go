@@ -28,15 +28,23 @@ func (a *actions) UnmarshalJSON(text []byte) error {
 }
 
 // Merge joins fixes of several refusals: repeats are left out, and statements
-// for the same policy that differ in their actions alone become one.
+// for the same policy that differ in their actions alone become one. Of a Deny
+// that is narrowed for several requests the first change is taken: what it
+// still refuses is seen once that stands.
 func Merge(fixes []Fix) []Fix {
 	var out []Fix
 	for _, f := range fixes {
-		if !slices.ContainsFunc(out, func(g Fix) bool { return reflect.DeepEqual(f, g) }) && !join(out, f) {
+		if !slices.ContainsFunc(out, func(g Fix) bool { return reflect.DeepEqual(f, g) || sameDeny(f, g) }) && !join(out, f) {
 			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// sameDeny reports whether two fixes narrow the same statement.
+func sameDeny(f, g Fix) bool {
+	return f.Remove != nil && g.Remove != nil && f.Kind == g.Kind && f.Name == g.Name && f.On == g.On &&
+		f.Level == g.Level && f.Remove.Statement == g.Remove.Statement && bytes.Equal(f.Was, g.Was)
 }
 
 // join adds the actions of f to the statement that is like it.
@@ -81,6 +89,7 @@ func unescape(text string) string {
 // as a condition's value, the pattern takes its place. Patterns are written
 // as a policy's Resource is.
 func (f Fix) Widen(patterns []string) Fix {
+	f.Instead = spareAlso(f.Instead, patterns)
 	var s draft
 	if len(f.Statement) == 0 || json.Unmarshal(f.Statement, &s) != nil {
 		return f
@@ -103,6 +112,25 @@ func (f Fix) Widen(patterns []string) Fix {
 	}
 	f.Statement = s.text()
 	return f
+}
+
+// spareAlso widens what Denies leave out.
+func spareAlso(list []json.RawMessage, patterns []string) []json.RawMessage {
+	out := slices.Clone(list)
+	for i, text := range list {
+		m := (&statement{raw: string(text)}).parts()
+		not := m.texts("NotResource")
+		changed := false
+		for k, resource := range not {
+			if p, ok := covering(patterns, resource); ok && p != resource {
+				not[k], changed = p, true
+			}
+		}
+		if changed {
+			out[i] = m.with("NotResource", "NotResource", actions(slices.Compact(not))).text()
+		}
+	}
+	return out
 }
 
 // covering returns the pattern that covers a text written as Escape does.
