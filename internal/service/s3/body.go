@@ -1,16 +1,19 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/minio/sio"
 
 	"github.com/sekisho/sekisho/internal/seal"
+	"github.com/sekisho/sekisho/internal/state"
 )
 
 // Bodies lie encrypted in the DARE 2.0 format: packages of up to 64 KiB of
@@ -36,8 +39,69 @@ func sioConfig(dataKey []byte, blob string, first uint32) (sio.Config, error) {
 	}, nil
 }
 
-// storeBody encrypts r into a blob, whole or not at all.
-func (s *Service) storeBody(ctx context.Context, blob string, dataKey []byte, r io.Reader) error {
+// maxSmall is the size up to which a body is kept in its row: it is on disk
+// with the row then, at the cost of one wait for the disk that many requests
+// share, where a file takes two more of its own.
+const maxSmall = 16 << 10
+
+// heads are what of a body is read before it is known to be small.
+var heads = sync.Pool{New: func() any { return new([maxSmall + 1]byte) }}
+
+// storeBody encrypts what r yields, whole or not at all. A small body comes
+// back sealed, for the transaction that names it; others lie in a blob then.
+func (s *Service) storeBody(ctx context.Context, name string, dataKey []byte, r io.Reader) (kept, error) {
+	head := heads.Get().(*[maxSmall + 1]byte)
+	defer heads.Put(head)
+	n, err := io.ReadFull(r, head[:s.small+1])
+	switch {
+	case err == nil:
+		return kept{name: name}, s.storeBlob(ctx, name, dataKey, io.MultiReader(bytes.NewReader(head[:n]), r))
+	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF): // ReadFull's own, for a short body
+		return kept{}, err
+	}
+	box, err := smallBox(dataKey, name)
+	if err != nil {
+		return kept{}, err
+	}
+	return kept{name, box.Seal(head[:n], []byte(name))}, nil
+}
+
+// smallBox seals the one body that has a name.
+func smallBox(dataKey []byte, name string) (*seal.Box, error) {
+	key, err := hkdf.Expand(sha256.New, dataKey, "sekisho/s3/small/"+name, seal.KeySize)
+	if err != nil {
+		return nil, fmt.Errorf("derive the key of body %s: %w", name, err)
+	}
+	return seal.NewBox(key)
+}
+
+// openSmall opens a body that is kept in its row; state.ErrNotFound where it
+// is not.
+func (s *Service) openSmall(ctx context.Context, name string, dataKey []byte, size int64) ([]byte, error) {
+	var sealed []byte
+	err := s.db.View(ctx, func(tx *state.Tx) (err error) {
+		sealed, err = state.Get[[]byte](ctx, tx, `SELECT bytes FROM s3_blob WHERE name = $1 AND bytes IS NOT NULL`, name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	box, err := smallBox(dataKey, name)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := box.Open(sealed, []byte(name))
+	if err != nil {
+		return nil, fmt.Errorf("body %s: %w", name, err)
+	}
+	if int64(len(plain)) != size {
+		return nil, fmt.Errorf("body %s has %d bytes, and its row says %d", name, len(plain), size)
+	}
+	return plain, nil
+}
+
+// storeBlob encrypts r into a blob, whole or not at all.
+func (s *Service) storeBlob(ctx context.Context, blob string, dataKey []byte, r io.Reader) error {
 	config, err := sioConfig(dataKey, blob, 0)
 	if err != nil {
 		return err
@@ -48,6 +112,21 @@ func (s *Service) storeBody(ctx context.Context, blob string, dataKey []byte, r 
 	}
 	_, err = s.blobs.Put(ctx, blob, sealed)
 	return err
+}
+
+// openBody returns length bytes from offset on of a body that has size bytes.
+// The range lies inside it.
+func (s *Service) openBody(ctx context.Context, name string, dataKey []byte, size, offset, length int64) (io.ReadCloser, error) {
+	if length > 0 && size <= maxSmall {
+		plain, err := s.openSmall(ctx, name, dataKey, size)
+		if err == nil {
+			return io.NopCloser(bytes.NewReader(plain[offset : offset+length])), nil
+		}
+		if !errors.Is(err, state.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return s.openBlob(ctx, name, dataKey, size, offset, length)
 }
 
 // openBlob returns length bytes from offset on of a blob that holds size bytes
@@ -153,7 +232,7 @@ func (c *chain) open() error {
 	}
 	next := c.pieces[0]
 	c.pieces = c.pieces[1:]
-	r, err := c.s.openBlob(c.ctx, next.blob, c.dataKey, next.size, next.offset, next.length)
+	r, err := c.s.openBody(c.ctx, next.blob, c.dataKey, next.size, next.offset, next.length)
 	if err != nil {
 		return err
 	}

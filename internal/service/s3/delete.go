@@ -132,7 +132,7 @@ func (d *deletion) do(ctx context.Context, tx *state.Tx, b *bucket, at time.Time
 	if errors.Is(err, state.ErrNotFound) {
 		return deleted{version: d.version}, nil
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errDamaged) {
 		return deleted{}, err
 	}
 	if err := removeVersion(ctx, tx, b, d.key, version, at); err != nil {

@@ -141,7 +141,7 @@ func (s *Service) parts(ctx context.Context, upload string) ([]part, error) {
 // openObject reads a range of an object.
 func (s *Service) openObject(ctx context.Context, o *object, parts []part, dataKey []byte, r byteRange) (io.ReadCloser, error) {
 	if o.Parts == 0 {
-		return s.openBlob(ctx, blobArea+o.Body, dataKey, o.Size, r.offset, r.length)
+		return s.openBody(ctx, blobArea+o.Body, dataKey, o.Size, r.offset, r.length)
 	}
 	var pieces []piece
 	var start int64

@@ -186,7 +186,7 @@ func TestBodiesByRange(t *testing.T) {
 		body := make([]byte, size)
 		rand.NewChaCha8([32]byte{2}).Read(body)
 		name := fmt.Sprintf("s3/body%d", size)
-		if err := s.storeBody(t.Context(), name, key, bytes.NewReader(body)); err != nil {
+		if err := s.storeBlob(t.Context(), name, key, bytes.NewReader(body)); err != nil {
 			t.Fatal(err)
 		}
 		edges := []int64{0, 1, size / 2, size - 1, size, packagePlain - 1, packagePlain, packagePlain + 1, 2 * packagePlain}
@@ -215,7 +215,7 @@ func TestBodiesAreAuthentic(t *testing.T) {
 	key, size := bytes.Repeat([]byte{7}, 32), int64(2*packagePlain+9)
 	body := bytes.Repeat([]byte("secret"), int(size)/6+1)[:size]
 	for _, name := range []string{"s3/one0", "s3/two0"} {
-		if err := s.storeBody(t.Context(), name, key, bytes.NewReader(body)); err != nil {
+		if err := s.storeBlob(t.Context(), name, key, bytes.NewReader(body)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -75,6 +75,7 @@ type entry struct {
 	Owner             string    `db:"owner"`
 	ChecksumAlgorithm string    `db:"checksum_algorithm"`
 	ChecksumType      string    `db:"checksum_type"`
+	Sum               int64     `db:"sum"` // see rowSum
 }
 
 // listing is a page of objects and common prefixes.
@@ -103,7 +104,7 @@ func (s *Service) list(ctx context.Context, bucket, prefix, delimiter string, fr
 
 func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter string, from start, limit int64) error {
 	for {
-		rows, err := state.List[entry](ctx, tx, `SELECT key, modified, size, etag, storage_class, owner, checksum_algorithm, checksum_type
+		rows, err := state.List[entry](ctx, tx, `SELECT key, modified, size, etag, storage_class, owner, checksum_algorithm, checksum_type, sum
 			FROM s3_object WHERE bucket = $1 AND latest = 1 AND marker = 0 AND key >= $2 ORDER BY key LIMIT $3`,
 			bucket, from.key, min(limit+1, listBatch))
 		if err != nil {
@@ -125,6 +126,9 @@ func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimi
 				l.prefixes = append(l.prefixes, shared)
 				l.last = shared
 			} else {
+				if err := row.check(); err != nil {
+					return err
+				}
 				l.objects = append(l.objects, row)
 				l.last = row.Key
 			}
@@ -387,7 +391,7 @@ func (s *Service) listVersions(ctx context.Context, bucket string, in *api.ListO
 func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter string, from start, below, limit int64) error {
 	for {
 		rows, err := state.List[versionEntry](ctx, tx, `SELECT key, version, seq, latest, marker, modified, size, etag, storage_class, owner,
-				checksum_algorithm, checksum_type
+				checksum_algorithm, checksum_type, sum
 			FROM s3_object WHERE bucket = $1 AND key >= $2 AND (key > $2 OR $3 = 0 OR seq < $3)
 			ORDER BY key, seq DESC LIMIT $4`, bucket, from.key, below, listBatch)
 		if err != nil {
@@ -409,6 +413,9 @@ func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix,
 				v.prefixes = append(v.prefixes, shared)
 				v.lastKey, v.lastVersion = shared, ""
 			} else {
+				if err := row.check(); err != nil {
+					return err
+				}
 				v.rows = append(v.rows, row)
 				v.lastKey, v.lastVersion = row.Key, row.Version
 			}

@@ -303,16 +303,17 @@ func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *uploa
 	}
 	in := newIntake(body, maxPut, cl, u.SSE == sseS3, u.stored())
 	defer in.stop()
-	if err := s.storeBody(ctx, p.Blob, dataKey, in); err != nil {
+	k, err := s.storeBody(ctx, p.Blob, dataKey, in)
+	if err != nil {
 		return nil, err
 	}
 	p.Size, p.ETag, p.Checksum = in.size, in.etag(u.SSE), in.sum(u.stored())
 	if cl.algorithm != noAlgorithm && cl.algorithm != u.stored() {
 		p.Claimed = cl.algorithm.String() + " " + in.sum(cl.algorithm)
 	}
-	err = s.change(ctx, b, func(tx *state.Tx, _ *bucket) error { return p.record(ctx, tx, u, c.Time) })
+	err = s.change(ctx, b, func(tx *state.Tx, _ *bucket) error { return p.record(ctx, tx, u, k, c.Time) })
 	if err != nil {
-		s.discard(ctx, p.Blob)
+		s.discard(ctx, k)
 		return nil, err
 	}
 	return p, nil
@@ -337,7 +338,7 @@ func (u *upload) accepts(cl claims) error {
 		strings.ToLower(u.ChecksumAlgorithm), actual)
 }
 
-func (p *part) record(ctx context.Context, tx *state.Tx, u *upload, at time.Time) error {
+func (p *part) record(ctx context.Context, tx *state.Tx, u *upload, k kept, at time.Time) error {
 	if _, err := findUpload(ctx, tx, u.Bucket, u.Key, u.ID); err != nil {
 		return err
 	}
@@ -350,7 +351,7 @@ func (p *part) record(ctx context.Context, tx *state.Tx, u *upload, at time.Time
 			return err
 		}
 	}
-	if err := keepBlob(ctx, tx, p.Blob); err != nil {
+	if err := k.keep(ctx, tx); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO s3_part (upload, number, blob, size, etag, checksum, claimed, modified) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -633,6 +634,9 @@ func madeOf(ctx context.Context, tx *state.Tx, bucket, key, upload string, gone 
 		WHERE body = $1 AND parts > 0 AND bucket = $2 AND key = $3`, upload, bucket, key)
 	if errors.Is(err, state.ErrNotFound) {
 		return nil, gone
+	}
+	if err == nil {
+		err = o.check()
 	}
 	return &o, err
 }

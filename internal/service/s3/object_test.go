@@ -182,6 +182,7 @@ func TestPutRefusals(t *testing.T) {
 
 func TestConditionalWrites(t *testing.T) {
 	each(t, func(w *world) {
+		w.s.small = -1 // all bodies in the blob store
 		t, ctx, a := w.T, w.T.Context(), w.as(rootA)
 		w.bucket(a, "mine")
 		put := func(key, text, match, absent string) error {
@@ -725,6 +726,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestCollectAndSweep(t *testing.T) {
 	each(t, func(w *world) {
+		w.s.small = -1 // all bodies in the blob store
 		t, ctx, a := w.T, w.T.Context(), w.as(rootA)
 		w.bucket(a, "mine")
 		w.put(a, "mine", "k", "one")

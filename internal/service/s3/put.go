@@ -101,36 +101,38 @@ func (s *Service) put(ctx context.Context, c *call.Call, bucketName, key string,
 		StorageClass: storageClass(w.class), Detail: w.detail.stored(), Tags: tags,
 		Owner: account, ACL: acl,
 	}
-	if err := s.storeObject(ctx, c, b, o, w, body, cl, store); err != nil {
+	k, err := s.storeObject(ctx, c, b, o, w, body, cl, store)
+	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.publish(ctx, c, b, o, cond, blobArea+o.Body); err != nil {
-		s.discard(ctx, blobArea+o.Body)
+	if err := s.publish(ctx, c, b, o, cond, k); err != nil {
+		s.discard(ctx, k)
 		return nil, nil, err
 	}
 	return b, o, nil
 }
 
-// storeObject encrypts the body into its blob and fills in what it learns.
-func (s *Service) storeObject(ctx context.Context, c *call.Call, b *bucket, o *object, w *write, body io.Reader, cl claims, store algorithm) error {
+// storeObject encrypts the body and fills in what it learns.
+func (s *Service) storeObject(ctx context.Context, c *call.Call, b *bucket, o *object, w *write, body io.Reader, cl claims, store algorithm) (kept, error) {
 	p, err := w.sse.plan(b)
 	if err != nil {
-		return err
+		return kept{}, err
 	}
 	dataKey, e, err := s.newDataKey(ctx, c, b, o.Key, o.Body, p)
 	if err != nil {
-		return err
+		return kept{}, err
 	}
 	o.envelope = e
 	in := newIntake(body, maxPut, cl, e.SSE == sseS3, store)
 	defer in.stop()
-	if err := s.storeBody(ctx, blobArea+o.Body, dataKey, in); err != nil {
-		return err
+	k, err := s.storeBody(ctx, blobArea+o.Body, dataKey, in)
+	if err != nil {
+		return kept{}, err
 	}
 	o.Size = in.size
 	o.ETag = in.etag(e.SSE)
 	o.ChecksumAlgorithm, o.ChecksumType, o.Checksum = in.stored.String(), fullObject, in.sum(in.stored)
-	return nil
+	return k, nil
 }
 
 // etag is the MD5 of a body, and something that is not the MD5 for bodies
@@ -149,11 +151,14 @@ func randomETag() string {
 	return hex.EncodeToString(b[:])
 }
 
-// discard removes a blob that no row came to name. The request may be over.
-func (s *Service) discard(ctx context.Context, blob string) {
+// discard removes a body that no row came to name. The request may be over.
+func (s *Service) discard(ctx context.Context, k kept) {
+	if k.bytes != nil {
+		return // it was nowhere
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	s.blobs.Delete(ctx, blob) // what stays behind is swept
+	s.blobs.Delete(ctx, k.name) // what stays behind is swept
 }
 
 // conditions are those of a conditional write.
@@ -191,14 +196,12 @@ func (s *Service) foresee(ctx context.Context, b *bucket, key string, cond condi
 	})
 }
 
-// publish makes o the newest version of its key, whose body lies in blobs.
-func (s *Service) publish(ctx context.Context, c *call.Call, b *bucket, o *object, cond conditions, blobs ...string) error {
+// publish makes o the newest version of its key, whose body is k.
+func (s *Service) publish(ctx context.Context, c *call.Call, b *bucket, o *object, cond conditions, k kept) error {
 	version := aws.RandomText(32, aws.Alnum)
 	return s.change(ctx, b, func(tx *state.Tx, now *bucket) error {
-		for _, name := range blobs {
-			if err := keepBlob(ctx, tx, name); err != nil {
-				return err
-			}
+		if err := k.keep(ctx, tx); err != nil {
+			return err
 		}
 		return replaceNewest(ctx, tx, now, o, version, cond, c.Time)
 	})
@@ -209,7 +212,8 @@ func (s *Service) publish(ctx context.Context, c *call.Call, b *bucket, o *objec
 // the id to take in the first case.
 func replaceNewest(ctx context.Context, tx *state.Tx, b *bucket, o *object, version string, cond conditions, at time.Time) error {
 	newest, err := findObject(ctx, tx, b.Name, o.Key, "")
-	if err != nil && !errors.Is(err, state.ErrNotFound) {
+	// What was damaged can be replaced, but not be compared with.
+	if healed := errors.Is(err, errDamaged) && cond == (conditions{}); err != nil && !healed && !errors.Is(err, state.ErrNotFound) {
 		return err
 	}
 	if err := cond.check(o.Key, newest); err != nil {
@@ -231,16 +235,17 @@ func replaceNewest(ctx context.Context, tx *state.Tx, b *bucket, o *object, vers
 }
 
 // removeVersion deletes a version's row and lets go of its body. Which version
-// is the newest then is left to the caller.
+// is the newest then is left to the caller. Where the row is damaged, the body
+// that it names may be another's: it stays, for fsck to tell.
 func removeVersion(ctx context.Context, tx *state.Tx, b *bucket, key, version string, at time.Time) error {
 	o, err := findObject(ctx, tx, b.Name, key, version)
 	if errors.Is(err, state.ErrNotFound) {
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = releaseBody(ctx, tx, o, at)
 	}
-	if err := releaseBody(ctx, tx, o, at); err != nil {
+	if err != nil && !errors.Is(err, errDamaged) {
 		return err
 	}
 	_, err = tx.Exec(ctx, `DELETE FROM s3_object WHERE bucket = $1 AND key = $2 AND version = $3`, b.Name, key, version)

@@ -97,14 +97,16 @@ type object struct {
 	Tags              string    `db:"tags"`
 	Owner             string    `db:"owner"` // account; '' is the bucket's
 	ACL               string    `db:"acl"`
+	Sum               int64     `db:"sum"` // see rowSum
 	envelope
 }
 
 const objectColumns = `bucket, key, version, seq, latest, marker, modified, size, etag, body, parts, storage_class,
-	checksum_algorithm, checksum_type, checksum, detail, tags, owner, acl, sse, kms_key, sealed_key, sse_context, bucket_key`
+	checksum_algorithm, checksum_type, checksum, detail, tags, owner, acl, sse, kms_key, sealed_key, sse_context, bucket_key, sum`
 
 // findObject returns a version of an object, or the newest one where version
-// is empty; state.ErrNotFound when there is none.
+// is empty; state.ErrNotFound when there is none. A row that was altered is
+// returned along with errDamaged.
 func findObject(ctx context.Context, tx *state.Tx, bucket, key, version string) (*object, error) {
 	var o object
 	var err error
@@ -118,7 +120,7 @@ func findObject(ctx context.Context, tx *state.Tx, bucket, key, version string) 
 	if err != nil {
 		return nil, err
 	}
-	return &o, nil
+	return &o, o.check()
 }
 
 // insert writes a version's row.
@@ -128,9 +130,9 @@ func (o *object) insert(ctx context.Context, tx *state.Tx) error {
 		sealed = []byte{}
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO s3_object (`+objectColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`,
 		o.Bucket, o.Key, o.Version, o.Seq, o.Latest, o.Marker, o.Modified, o.Size, o.ETag, o.Body, o.Parts, o.StorageClass,
-		o.ChecksumAlgorithm, o.ChecksumType, o.Checksum, o.Detail, o.Tags, o.Owner, o.ACL, o.SSE, o.KMSKey, sealed, o.Context, o.BucketKey)
+		o.ChecksumAlgorithm, o.ChecksumType, o.Checksum, o.Detail, o.Tags, o.Owner, o.ACL, o.SSE, o.KMSKey, sealed, o.Context, o.BucketKey, o.sum())
 	return err
 }
 
@@ -166,9 +168,20 @@ func decode(text string, v any) error {
 	return nil
 }
 
-// keepBlob records that a row names a blob.
-func keepBlob(ctx context.Context, tx *state.Tx, name string) error {
-	_, err := tx.Exec(ctx, `INSERT INTO s3_blob (name, due) VALUES ($1, 0)`, name)
+// kept is an encrypted body: in the blob store under its name, or in bytes
+// when it is small.
+type kept struct {
+	name  string
+	bytes []byte
+}
+
+// keep records that a row names a body.
+func (k kept) keep(ctx context.Context, tx *state.Tx) error {
+	var bytes any // NULL, and not an empty text, where the blob store has them
+	if k.bytes != nil {
+		bytes = k.bytes
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO s3_blob (name, due, bytes) VALUES ($1, 0, $2)`, k.name, bytes)
 	return err
 }
 

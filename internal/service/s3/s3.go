@@ -25,6 +25,8 @@ type Service struct {
 	policies policyCache
 	// minPart is the least size of all parts of an upload but the last.
 	minPart int64
+	// small is the size up to which bodies are kept in their rows.
+	small int
 	// orphanAge is how old a blob without a row must be to be swept: older
 	// than any upload can last between its blob and its row.
 	orphanAge time.Duration
@@ -39,7 +41,7 @@ type Service struct {
 func New(db *state.DB, blobs blob.Store, box *seal.Box, door call.Door, principals policy.Directory, queue *job.Queue) *Service {
 	s := &Service{
 		db: db, blobs: blobs, box: box, door: door, principals: principals,
-		minPart: 5 << 20, orphanAge: 24 * time.Hour, now: time.Now,
+		minPart: 5 << 20, small: maxSmall, orphanAge: 24 * time.Hour, now: time.Now,
 	}
 	queue.Handle(collectJob, s.collect)
 	queue.Handle(sweepJob, s.sweep)

@@ -172,8 +172,10 @@ func (s *Service) deleteObjectTagging(ctx context.Context, c *call.Call, in *api
 // setTags replaces the tags of a version, unless it was replaced meanwhile.
 func (s *Service) setTags(ctx context.Context, b *bucket, o *object, tags string) error {
 	return s.change(ctx, b, func(tx *state.Tx, _ *bucket) error {
-		n, err := tx.Exec(ctx, `UPDATE s3_object SET tags = $1 WHERE bucket = $2 AND key = $3 AND version = $4 AND seq = $5`,
-			tags, o.Bucket, o.Key, o.Version, o.Seq)
+		tagged := *o
+		tagged.Tags = tags
+		n, err := tx.Exec(ctx, `UPDATE s3_object SET tags = $1, sum = $2 WHERE bucket = $3 AND key = $4 AND version = $5 AND seq = $6`,
+			tags, tagged.sum(), o.Bucket, o.Key, o.Version, o.Seq)
 		if err == nil && n == 0 {
 			return errNoSuchKey(o.Key)
 		}
