@@ -39,10 +39,23 @@ func (f facts) Lookup(name string) ([]string, bool) {
 	if v, ok := f.at.lookup(name); ok {
 		return []string{v}, true
 	}
-	if name == "aws:calledvia" && len(f.c.Via) > 0 {
+	switch {
+	case name == "aws:calledvia" && len(f.c.Via) > 0:
 		return f.c.Via, true
+	case name == "aws:principalservicenameslist" && f.c.Principal.Kind == aws.Service:
+		return serviceNames(f.c.Principal.ARN, f.c.Region), true
 	}
 	return nil, false
+}
+
+// serviceNames are all names of a service principal: the one that it uses, and
+// that of the region. Which names AWS lists is documented by examples only.
+func serviceNames(name, region string) []string {
+	service, ok := strings.CutSuffix(name, ".amazonaws.com")
+	if !ok || region == "" {
+		return []string{name}
+	}
+	return []string{name, service + "." + region + ".amazonaws.com"}
 }
 
 // global answers for the single-valued keys.
@@ -52,6 +65,9 @@ func (f facts) global(name string) (string, bool) {
 	case "aws:principalarn":
 		return p.PolicyARN(), p.Account != ""
 	case "aws:principalaccount":
+		if p.Kind == aws.Anonymous {
+			return "anonymous", true
+		}
 		return p.Account, p.Account != ""
 	case "aws:principaltype":
 		return principalType(p), principalType(p) != ""
@@ -63,7 +79,7 @@ func (f facts) global(name string) (string, bool) {
 	case "aws:username":
 		return p.Name(), p.Kind == aws.User
 	case "aws:principalisawsservice":
-		return strconv.FormatBool(p.Kind == aws.Service), true
+		return strconv.FormatBool(p.Kind == aws.Service), p.Kind != aws.Anonymous
 	case "aws:principalservicename":
 		return p.ARN, p.Kind == aws.Service
 	case "aws:sourceidentity":
@@ -152,7 +168,7 @@ func last(s []string) string {
 var globalKeys = []string{
 	"aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast", "aws:CurrentTime", "aws:EpochTime", "aws:MultiFactorAuthAge",
 	"aws:MultiFactorAuthPresent", "aws:PrincipalAccount", "aws:PrincipalArn", "aws:PrincipalIsAWSService", "aws:PrincipalOrgID",
-	"aws:PrincipalOrgPaths", "aws:PrincipalServiceName", "aws:PrincipalType", "aws:RequestedRegion", "aws:ResourceAccount",
+	"aws:PrincipalOrgPaths", "aws:PrincipalServiceName", "aws:PrincipalServiceNamesList", "aws:PrincipalType", "aws:RequestedRegion", "aws:ResourceAccount",
 	"aws:ResourceOrgID", "aws:ResourceOrgPaths", "aws:SecureTransport", "aws:SourceAccount", "aws:SourceArn", "aws:SourceIdentity",
 	"aws:SourceIp", "aws:SourceOrgID", "aws:SourceOrgPaths", "aws:TokenIssueTime", "aws:UserAgent", "aws:ViaAWSService",
 	"aws:userid", "aws:username", "kms:CallerAccount", "kms:ViaService",

@@ -33,6 +33,11 @@ var callers = map[string]aws.Principal{
 		Kind: aws.Federated, ARN: "arn:aws:sts::111111111111:federated-user/fred", Account: acct, ID: acct + ":fred",
 		Temporary: true, Issued: issued,
 	},
+	"web identity": {
+		Kind: aws.Session, ARN: "arn:aws:sts::111111111111:assumed-role/deploy/w", RoleARN: "arn:aws:iam::111111111111:role/path/deploy",
+		Account: acct, ID: "AROADEPLOY:w", Temporary: true, Issued: issued, Tags: []aws.Tag{{Key: "team", Value: "w"}},
+		Provided: map[string][]string{"aws:federatedprovider": {"accounts.example.com"}},
+	},
 	"service": aws.ServicePrincipal("events.amazonaws.com"),
 }
 
@@ -43,37 +48,46 @@ func TestPrincipalKeys(t *testing.T) {
 		"aws:principalarn": {
 			"root": "arn:aws:iam::111111111111:root", "user": "arn:aws:iam::111111111111:user/path/alice",
 			"user's session": "arn:aws:iam::111111111111:user/path/alice",
-			"role":           "arn:aws:iam::111111111111:role/path/deploy", "federated": "arn:aws:sts::111111111111:federated-user/fred",
+			"role":           "arn:aws:iam::111111111111:role/path/deploy", "web identity": "arn:aws:iam::111111111111:role/path/deploy", "federated": "arn:aws:sts::111111111111:federated-user/fred",
 		},
-		"aws:principalaccount": {"root": acct, "user": acct, "user's session": acct, "role": acct, "federated": acct},
+		"aws:principalaccount": {"anonymous": "anonymous", "web identity": acct, "root": acct, "user": acct, "user's session": acct, "role": acct, "federated": acct},
 		"aws:principaltype": {
-			"anonymous": "Anonymous", "root": "Account", "user": "User", "user's session": "User", "role": "AssumedRole", "federated": "FederatedUser",
+			"anonymous": "Anonymous", "root": "Account", "user": "User", "user's session": "User", "role": "AssumedRole", "web identity": "AssumedRole", "federated": "FederatedUser",
 		},
 		"aws:userid": {
-			"anonymous": "anonymous", "root": acct, "user": "AIDAALICE", "user's session": "AIDAALICE", "role": "AROADEPLOY:s", "federated": acct + ":fred",
+			"anonymous": "anonymous", "root": acct, "user": "AIDAALICE", "user's session": "AIDAALICE", "role": "AROADEPLOY:s", "web identity": "AROADEPLOY:w", "federated": acct + ":fred",
 		},
 		"aws:username": {"user": "alice", "user's session": "alice"},
 		"aws:principalisawsservice": {
-			"anonymous": "false", "root": "false", "user": "false", "user's session": "false", "role": "false", "federated": "false", "service": "true",
+			"root": "false", "user": "false", "user's session": "false", "role": "false", "web identity": "false", "federated": "false", "service": "true",
 		},
-		"aws:principalservicename":   {"service": "events.amazonaws.com"},
-		"aws:sourceidentity":         {"role": "alice"},
-		"aws:tokenissuetime":         {"user's session": "2026-03-01T12:00:00Z", "role": "2026-03-01T12:00:00Z", "federated": "2026-03-01T12:00:00Z"},
-		"aws:multifactorauthpresent": {"user's session": "true", "role": "false", "federated": "false"},
-		"aws:multifactorauthage":     {"user's session": "90"},
-		"aws:principaltag/team":      {"user": "k"},
-		"aws:principaltag/other":     {},
-		"aws:principalorgid":         {}, // no organizations
+		"aws:principalservicename":      {"service": "events.amazonaws.com"},
+		"aws:principalservicenameslist": {"service": "events.amazonaws.com,events.eu-central-1.amazonaws.com"},
+		"aws:federatedprovider":         {"web identity": "accounts.example.com"},
+		"aws:sourceidentity":            {"role": "alice"},
+		"aws:tokenissuetime":            {"user's session": "2026-03-01T12:00:00Z", "role": "2026-03-01T12:00:00Z", "web identity": "2026-03-01T12:00:00Z", "federated": "2026-03-01T12:00:00Z"},
+		"aws:multifactorauthpresent":    {"user's session": "true", "role": "false", "web identity": "false", "federated": "false"},
+		"aws:multifactorauthage":        {"user's session": "90"},
+		"aws:principaltag/team":         {"user": "k", "web identity": "w"},
+		"aws:principaltag/other":        {},
+		// Nobody is in an organization, comes from a network of EC2's or a chat, or
+		// is root for another account's sake.
+		"aws:principalorgid": {}, "aws:principalorgpaths": {}, "aws:sourceorgid": {}, "aws:sourceorgpaths": {}, "aws:resourceorgid": {}, "aws:resourceorgpaths": {},
+		"aws:sourcevpc": {}, "aws:sourcevpce": {}, "aws:vpcsourceip": {}, "aws:ec2instancesourcevpc": {}, "aws:ec2instancesourceprivateipv4": {},
+		"aws:chatbotsourcearn": {}, "aws:assumedroot": {}, "aws:referer": {}, "aws:resourcetag/team": {}, "aws:requesttag/team": {}, "aws:tagkeys": {},
 	} {
-		got := map[string]string{}
-		for who, p := range callers {
-			f := facts{c: &call.Call{Principal: p, Service: "s3", Time: issued.Add(90 * time.Second)}}
-			if v, ok := f.Lookup(key); ok {
-				got[who] = strings.Join(v, ",")
+		// A service that passes a caller's identity on changes nothing of it.
+		for _, via := range [][]string{nil, {"cloudformation.amazonaws.com"}} {
+			got := map[string]string{}
+			for who, p := range callers {
+				f := facts{c: &call.Call{Principal: p, Service: "s3", Region: "eu-central-1", Time: issued.Add(90 * time.Second), Via: via}}
+				if v, ok := f.Lookup(key); ok {
+					got[who] = strings.Join(v, ",")
+				}
 			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", key, diff)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s via %v (-want +got):\n%s", key, via, diff)
+			}
 		}
 	}
 }
@@ -107,6 +121,7 @@ func TestRequestKeys(t *testing.T) {
 		{"an address", "aws:sourceip", full, "", []string{"10.0.0.1"}},
 		{"IPv6", "aws:sourceip", with(func(c *call.Call) { c.SourceIP = "::1" }), "", []string{"::1"}},
 		{"a service is no address", "aws:sourceip", with(func(c *call.Call) { c.SourceIP = "events.amazonaws.com" }), "", nil},
+		{"forwarded, the service is no address", "aws:sourceip", with(func(c *call.Call) { c.SourceIP, c.Via = "s3.amazonaws.com", []string{"s3.amazonaws.com"} }), "", nil},
 		{"no address", "aws:sourceip", &bare, "", nil},
 		{"agent", "aws:useragent", full, "", []string{"aws-cli"}},
 		{"no agent", "aws:useragent", &bare, "", nil},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -269,7 +270,9 @@ func (g *Gateway) openS3(q *request, r *wire.Request) error {
 	if q.op, err = q.service.Route(r); err != nil {
 		return err
 	}
-	q.call.Keys = s3Keys(q)
+	keys := s3Keys(q)
+	maps.Copy(keys, q.call.Keys)
+	q.call.Keys = keys
 	body, err := q.signed.Body(q.Body)
 	if err != nil {
 		return worded(err, sigv4.S3)

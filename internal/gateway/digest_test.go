@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"hash/crc32"
 	"hash/crc64"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -79,6 +80,29 @@ func TestDigestsAtTheDoor(t *testing.T) {
 	deletion := ask{method: "POST", path: "/bucket?delete", service: "s3", body: "<Delete><Object><Key>k</Key></Object></Delete>"}
 	if got := s.ask(t, deletion); got.status != 400 || !strings.Contains(got.body, "Missing required header for this request: Content-MD5") || s.count() != 0 {
 		t.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+// The page that a browser came from is a condition key of every service.
+func TestReferer(t *testing.T) {
+	s := newSite(t)
+	from := map[string]string{"Referer": "https://example.com/page"}
+	for name, a := range map[string]ask{
+		"S3":   {method: "GET", path: "/bucket?list-type=2", service: "s3"},
+		"JSON": listKeys,
+	} {
+		for _, sent := range []bool{false, true} {
+			if sent {
+				a = a.with(func(a *ask) { maps.Copy(a.header, from) })
+			}
+			if got := s.ask(t, a); got.status != 200 {
+				t.Fatalf("%s: %d %s", name, got.status, got.body)
+			}
+			c, _ := s.last(t)
+			if got, ok := c.Keys["aws:referer"]; ok != sent || sent && !slices.Equal(got, []string{"https://example.com/page"}) {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
 	}
 }
 

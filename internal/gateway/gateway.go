@@ -109,7 +109,7 @@ func (g *Gateway) call(r *http.Request, service, operation, region string, p aws
 	if err != nil {
 		ip = r.RemoteAddr
 	}
-	return &call.Call{
+	c := &call.Call{
 		ID: id, Trace: id,
 		Service: service, Operation: operation, Region: region,
 		Principal: p, Time: g.now(),
@@ -117,4 +117,8 @@ func (g *Gateway) call(r *http.Request, service, operation, region string, p aws
 		Secure:  r.TLS != nil,
 		BaseURL: baseURL(r),
 	}
+	if from := r.Referer(); from != "" {
+		c.Keys = map[string][]string{"aws:referer": {from}}
+	}
+	return c
 }
