@@ -55,6 +55,9 @@ func (s *Service) attach(ctx context.Context, c *call.Call, k kind, name, arn st
 }
 
 func (s *Service) detach(ctx context.Context, c *call.Call, k kind, name, arn string) error {
+	if err := checkARN(arn); err != nil {
+		return err
+	}
 	return s.write(ctx, c.Account(), func(tx *state.Tx) error {
 		e, err := changeable(ctx, tx, c.Account(), k, name)
 		if err != nil {
@@ -86,7 +89,7 @@ func (s *Service) attached(ctx context.Context, c *call.Call, k kind, name, pref
 				rows = append(rows, a)
 			}
 		}
-		rows, truncated, next = pageThrough(p, rows, func(a attachment) string { return a.Name + "\x00" + a.ARN })
+		rows, truncated, next = pageThrough(p, rows, func(a attachment) string { return a.Name + " " + a.ARN })
 		for _, a := range rows {
 			list = append(list, api.AttachedPolicy{PolicyName: a.Name, PolicyArn: a.ARN})
 		}

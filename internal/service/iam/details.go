@@ -96,7 +96,7 @@ func details(ctx context.Context, tx *state.Tx, account string, wanted func(filt
 		}
 	}
 	for i, m := range policies {
-		list = append(list, detail{key: placeOf[managed] + m.Folded + "\x00" + m.Account, policy: &policies[i]})
+		list = append(list, detail{key: placeOf[managed] + m.Folded + " " + m.Account, policy: &policies[i]})
 	}
 	slices.SortFunc(list, func(a, b detail) int { return cmp.Compare(a.key, b.key) })
 	return list, nil

@@ -2,7 +2,9 @@ package iam
 
 import (
 	"errors"
+	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/sekisho/sekisho/internal/aws"
 	"github.com/sekisho/sekisho/internal/policy"
@@ -32,6 +34,17 @@ func limit(format string, args ...any) *aws.Error {
 func invalid(format string, args ...any) *aws.Error {
 	return aws.Errorf("InvalidInput", format, args...)
 }
+
+// checkARN refuses what is no ARN. The model takes every text.
+func checkARN(text string) error {
+	if _, ok := aws.ParseARN(text); !ok || !storable(text) {
+		return invalid("ARN %s is not valid.", text)
+	}
+	return nil
+}
+
+// storable reports whether both databases take a text: PostgreSQL has no NUL.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 // document checks a policy that is to be saved.
 func document(text string, kind policy.Kind) (*policy.Document, error) {

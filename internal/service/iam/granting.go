@@ -39,7 +39,7 @@ func entityOfARN(text string) (kind, string, error) {
 	sort, rest, cut := strings.Cut(a.Resource, "/")
 	name := rest[strings.LastIndexByte(rest, '/')+1:]
 	switch k := kind(sort); {
-	case !ok || !cut || a.Service != "iam" || name == "":
+	case !ok || !cut || a.Service != "iam" || name == "" || !storable(text):
 	case k == user, k == group, k == role, k == managed:
 		return k, name, nil
 	}

@@ -148,7 +148,7 @@ func (s *Service) getServiceLinkedRoleDeletionStatusNeeds(_ context.Context, c *
 		return nil, err
 	}
 	parts := strings.Split(in.DeletionTaskId, "/")
-	if len(parts) != 5 || parts[0] != "task" || "/"+parts[1]+"/" != linkedPath {
+	if !storable(in.DeletionTaskId) || len(parts) != 5 || parts[0] != "task" || "/"+parts[1]+"/" != linkedPath {
 		return nil, invalid("Invalid deletion task id: %s", in.DeletionTaskId)
 	}
 	return []call.Need{{

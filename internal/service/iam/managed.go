@@ -62,6 +62,9 @@ func findPolicy(ctx context.Context, tx *state.Tx, account, arn string) (managed
 
 // ownPolicy returns a policy of the account, which it may change.
 func ownPolicy(ctx context.Context, tx *state.Tx, account, arn string) (managedPolicy, error) {
+	if err := checkARN(arn); err != nil {
+		return managedPolicy{}, err
+	}
 	p, err := state.Get[managedPolicy](ctx, tx, findPolicyByARN, account, arn)
 	if errors.Is(err, state.ErrNotFound) {
 		return p, noSuch("Policy %s was not found.", arn)
@@ -198,7 +201,7 @@ func (s *Service) listPolicies(ctx context.Context, c *call.Call, in *api.ListPo
 			}
 		}
 		list = slices.DeleteFunc(list, func(m managedPolicy) bool { return !strings.HasPrefix(m.Path, orSlash(in.PathPrefix)) })
-		key := func(m managedPolicy) string { return m.Folded + "\x00" + m.Account }
+		key := func(m managedPolicy) string { return m.Folded + " " + m.Account }
 		slices.SortFunc(list, func(a, b managedPolicy) int { return cmp.Compare(key(a), key(b)) })
 		used, err := usedPolicies(ctx, tx, c.Account())
 		if err != nil {

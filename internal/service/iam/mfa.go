@@ -20,7 +20,7 @@ import (
 func (s *Service) mfaOperations() []call.Operation {
 	return []call.Operation{
 		on(s, "CreateVirtualMFADevice", func(in *api.CreateVirtualMFADeviceInput) subject {
-			return subject{mfa, in.VirtualMFADeviceName, in.Path, tagKeys(in.Tags), len(in.Tags) > 0}
+			return subject{kind: mfa, name: in.VirtualMFADeviceName, path: in.Path, keys: tagKeys(in.Tags), tagged: len(in.Tags) > 0}
 		}, s.createVirtualMFADevice),
 		on(s, "DeleteVirtualMFADevice", func(in *api.DeleteVirtualMFADeviceInput) subject { return subject{kind: mfa, name: in.SerialNumber} }, s.deleteVirtualMFADevice),
 		across("ListVirtualMFADevices", mfa, none[api.ListVirtualMFADevicesInput], s.listVirtualMFADevices),

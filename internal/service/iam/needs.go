@@ -1,8 +1,10 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	api "github.com/sekisho/sekisho/internal/api/iam"
@@ -21,6 +23,10 @@ type subject struct {
 	keys policy.Keys
 	// tagged asks for the permission to tag besides: it is made with tags.
 	tagged bool
+	// bounded shows the permissions boundary that it has as a condition key.
+	bounded bool
+	// newName and newPath are what it is to be called, where it is renamed.
+	newName, newPath string
 }
 
 // managed is the kind of a managed policy.
@@ -34,12 +40,17 @@ func on[In, Out any](s *Service, name string, about func(*In) subject, handle fu
 			return nil, err
 		}
 		sub := about(in)
+		sub.bounded = slices.Contains(aboutBounded, name)
 		target, err := s.target(ctx, c, sub)
 		if err != nil {
 			return nil, err
 		}
 		target.Action = "iam:" + name
 		list := []call.Need{target}
+		if will := sub.renamed(target.Resource); will != target.Resource {
+			target.Resource = will
+			list = append(list, target)
+		}
 		if sub.tagged {
 			target.Action = taggingOf(sub.kind)
 			list = append(list, target)
@@ -47,6 +58,24 @@ func on[In, Out any](s *Service, name string, about func(*In) subject, handle fu
 		return list, nil
 	}
 	return call.Op(name, needs, handle)
+}
+
+// aboutBounded are the operations on a user or role for which AWS knows the
+// condition key iam:PermissionsBoundary. To others it is absent.
+var aboutBounded = []string{
+	"AttachRolePolicy", "AttachUserPolicy", "DeleteRolePermissionsBoundary", "DeleteRolePolicy", "DeleteUserPermissionsBoundary",
+	"DeleteUserPolicy", "DetachRolePolicy", "DetachUserPolicy", "PutRolePolicy", "PutUserPolicy",
+}
+
+// renamed is the ARN of what a renaming leaves of an ARN: it takes the
+// permission on both.
+func (sub subject) renamed(arn string) string {
+	start := strings.IndexByte(arn, '/')
+	if start < 0 {
+		return arn
+	}
+	end := strings.LastIndexByte(arn, '/') + 1
+	return arn[:start] + cmp.Or(sub.newPath, arn[start:end]) + cmp.Or(sub.newName, arn[end:])
 }
 
 // across declares an operation about all things of a kind: as AWS words it,
@@ -108,8 +137,8 @@ func (s *Service) target(ctx context.Context, c *call.Call, sub subject) (call.N
 		}
 		n.Resource = e.arn()
 		n.Keys, err = resourceKeys(ctx, tx, e.ID, sub.keys)
-		if e.Boundary != "" && n.Keys["iam:permissionsboundary"] == nil {
-			n.Keys["iam:permissionsboundary"] = []string{e.Boundary}
+		if sub.bounded {
+			n.Keys = with(n.Keys, boundaryKey, e.Boundary)
 		}
 		return err
 	})

@@ -19,7 +19,7 @@ import (
 func (s *Service) oidcOperations() []call.Operation {
 	return []call.Operation{
 		on(s, "CreateOpenIDConnectProvider", func(in *api.CreateOpenIDConnectProviderInput) subject {
-			return subject{oidcProvider, withoutScheme(in.Url), "", tagKeys(in.Tags), len(in.Tags) > 0}
+			return subject{kind: oidcProvider, name: withoutScheme(in.Url), keys: tagKeys(in.Tags), tagged: len(in.Tags) > 0}
 		}, s.createOpenIDConnectProvider),
 		on(s, "GetOpenIDConnectProvider", func(in *api.GetOpenIDConnectProviderInput) subject {
 			return subject{kind: oidcProvider, name: in.OpenIDConnectProviderArn}
@@ -75,6 +75,9 @@ const (
 )
 
 func findOIDC(ctx context.Context, tx *state.Tx, account, arn string) (oidc, error) {
+	if err := checkARN(arn); err != nil {
+		return oidc{}, err
+	}
 	p, err := state.Get[oidc](ctx, tx, findOIDCByARN, account, arn)
 	if errors.Is(err, state.ErrNotFound) {
 		return p, noSuch("OpenIDConnect Provider not found for arn %s", arn)

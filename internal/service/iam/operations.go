@@ -2,9 +2,11 @@ package iam
 
 import (
 	"slices"
+	"strconv"
 
 	api "github.com/sekisho/sekisho/internal/api/iam"
 	"github.com/sekisho/sekisho/internal/call"
+	"github.com/sekisho/sekisho/internal/policy"
 )
 
 // Condition keys of requests that hand out permissions.
@@ -37,11 +39,13 @@ func (s *Service) coreOperations() []call.Operation {
 	return []call.Operation{
 		// users
 		on(s, "CreateUser", func(in *api.CreateUserInput) subject {
-			return subject{user, in.UserName, in.Path, with(tagKeys(in.Tags), boundaryKey, in.PermissionsBoundary), len(in.Tags) > 0}
+			return subject{kind: user, name: in.UserName, path: in.Path, keys: with(tagKeys(in.Tags), boundaryKey, in.PermissionsBoundary), tagged: len(in.Tags) > 0}
 		}, s.createUser),
 		on(s, "GetUser", func(in *api.GetUserInput) subject { return subject{kind: user, name: in.UserName} }, s.getUser),
 		across("ListUsers", user, func(in *api.ListUsersInput) string { return in.PathPrefix }, s.listUsers),
-		on(s, "UpdateUser", func(in *api.UpdateUserInput) subject { return subject{kind: user, name: in.UserName} }, s.updateUser),
+		on(s, "UpdateUser", func(in *api.UpdateUserInput) subject {
+			return subject{kind: user, name: in.UserName, newName: in.NewUserName, newPath: in.NewPath}
+		}, s.updateUser),
 		on(s, "DeleteUser", func(in *api.DeleteUserInput) subject { return subject{kind: user, name: in.UserName} }, s.deleteUser),
 		on(s, "TagUser", func(in *api.TagUserInput) subject {
 			return subject{kind: user, name: in.UserName, keys: tagKeys(in.Tags)}
@@ -63,7 +67,7 @@ func (s *Service) coreOperations() []call.Operation {
 		on(s, "UpdateAccessKey", func(in *api.UpdateAccessKeyInput) subject { return subject{kind: user, name: in.UserName} }, s.updateAccessKey),
 		on(s, "DeleteAccessKey", func(in *api.DeleteAccessKeyInput) subject { return subject{kind: user, name: in.UserName} }, s.deleteAccessKey),
 		on(s, "CreateServiceSpecificCredential", func(in *api.CreateServiceSpecificCredentialInput) subject {
-			return subject{kind: user, name: in.UserName}
+			return subject{kind: user, name: in.UserName, keys: credentialKeys(in)}
 		}, s.createServiceSpecificCredential),
 		on(s, "ListServiceSpecificCredentials", func(in *api.ListServiceSpecificCredentialsInput) subject { return credentialsOf(in) }, s.listServiceSpecificCredentials),
 		on(s, "UpdateServiceSpecificCredential", func(in *api.UpdateServiceSpecificCredentialInput) subject {
@@ -80,7 +84,9 @@ func (s *Service) coreOperations() []call.Operation {
 		on(s, "CreateGroup", func(in *api.CreateGroupInput) subject { return subject{kind: group, name: in.GroupName, path: in.Path} }, s.createGroup),
 		on(s, "GetGroup", func(in *api.GetGroupInput) subject { return subject{kind: group, name: in.GroupName} }, s.getGroup),
 		across("ListGroups", group, func(in *api.ListGroupsInput) string { return in.PathPrefix }, s.listGroups),
-		on(s, "UpdateGroup", func(in *api.UpdateGroupInput) subject { return subject{kind: group, name: in.GroupName} }, s.updateGroup),
+		on(s, "UpdateGroup", func(in *api.UpdateGroupInput) subject {
+			return subject{kind: group, name: in.GroupName, newName: in.NewGroupName, newPath: in.NewPath}
+		}, s.updateGroup),
 		on(s, "DeleteGroup", func(in *api.DeleteGroupInput) subject { return subject{kind: group, name: in.GroupName} }, s.deleteGroup),
 		on(s, "AddUserToGroup", func(in *api.AddUserToGroupInput) subject { return subject{kind: group, name: in.GroupName} }, s.addUserToGroup),
 		on(s, "RemoveUserFromGroup", func(in *api.RemoveUserFromGroupInput) subject { return subject{kind: group, name: in.GroupName} }, s.removeUserFromGroup),
@@ -88,7 +94,7 @@ func (s *Service) coreOperations() []call.Operation {
 
 		// roles
 		on(s, "CreateRole", func(in *api.CreateRoleInput) subject {
-			return subject{role, in.RoleName, in.Path, with(tagKeys(in.Tags), boundaryKey, in.PermissionsBoundary), len(in.Tags) > 0}
+			return subject{kind: role, name: in.RoleName, path: in.Path, keys: with(tagKeys(in.Tags), boundaryKey, in.PermissionsBoundary), tagged: len(in.Tags) > 0}
 		}, s.createRole),
 		on(s, "GetRole", func(in *api.GetRoleInput) subject { return subject{kind: role, name: in.RoleName} }, s.getRole),
 		across("ListRoles", role, func(in *api.ListRolesInput) string { return in.PathPrefix }, s.listRoles),
@@ -126,7 +132,7 @@ func (s *Service) coreOperations() []call.Operation {
 
 		// managed policies
 		on(s, "CreatePolicy", func(in *api.CreatePolicyInput) subject {
-			return subject{managed, in.PolicyName, in.Path, tagKeys(in.Tags), len(in.Tags) > 0}
+			return subject{kind: managed, name: in.PolicyName, path: in.Path, keys: tagKeys(in.Tags), tagged: len(in.Tags) > 0}
 		}, s.createPolicy),
 		on(s, "GetPolicy", func(in *api.GetPolicyInput) subject { return subject{kind: managed, name: in.PolicyArn} }, s.getPolicy),
 		across("ListPolicies", managed, func(*api.ListPoliciesInput) string { return "" }, s.listPolicies),
@@ -166,6 +172,15 @@ func (s *Service) coreOperations() []call.Operation {
 		}, s.detachRolePolicy),
 		on(s, "ListAttachedRolePolicies", func(in *api.ListAttachedRolePoliciesInput) subject { return subject{kind: role, name: in.RoleName} }, s.listAttachedRolePolicies),
 	}
+}
+
+// credentialKeys are the condition keys of what is to be made.
+func credentialKeys(in *api.CreateServiceSpecificCredentialInput) policy.Keys {
+	keys := policy.Keys{"iam:servicespecificcredentialservicename": {in.ServiceName}}
+	if in.CredentialAgeDays != nil {
+		keys["iam:servicespecificcredentialagedays"] = []string{strconv.FormatInt(*in.CredentialAgeDays, 10)}
+	}
+	return keys
 }
 
 // credentialsOf is what ListServiceSpecificCredentials is about: a user, or

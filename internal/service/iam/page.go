@@ -2,6 +2,7 @@ package iam
 
 import (
 	"encoding/base64"
+	"strings"
 
 	"github.com/sekisho/sekisho/internal/aws"
 )
@@ -24,7 +25,7 @@ func pageOf(marker string, maxItems *int64) (page, error) {
 		return p, nil
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(marker)
-	if err != nil || len(raw) < len(markerHead) || string(raw[:len(markerHead)]) != markerHead {
+	if err != nil || !strings.HasPrefix(string(raw), markerHead) || !storable(string(raw)) {
 		return page{}, aws.Errorf("ValidationError", "Invalid Marker.")
 	}
 	p.after = string(raw[len(markerHead):])

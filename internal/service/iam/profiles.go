@@ -16,7 +16,7 @@ import (
 func (s *Service) profileOperations() []call.Operation {
 	return []call.Operation{
 		on(s, "CreateInstanceProfile", func(in *api.CreateInstanceProfileInput) subject {
-			return subject{profile, in.InstanceProfileName, in.Path, tagKeys(in.Tags), len(in.Tags) > 0}
+			return subject{kind: profile, name: in.InstanceProfileName, path: in.Path, keys: tagKeys(in.Tags), tagged: len(in.Tags) > 0}
 		}, s.createInstanceProfile),
 		on(s, "GetInstanceProfile", func(in *api.GetInstanceProfileInput) subject {
 			return subject{kind: profile, name: in.InstanceProfileName}

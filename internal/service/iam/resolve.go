@@ -128,11 +128,10 @@ func (s *Service) Role(ctx context.Context, arn string) (call.Role, bool, error)
 func (s *Service) HasPolicy(ctx context.Context, account, arn string) (ok bool, err error) {
 	err = s.db.View(ctx, func(tx *state.Tx) error {
 		_, err := findPolicy(ctx, tx, account, arn)
-		if isNoSuch(err) {
-			ok = false
+		ok = err == nil
+		if _, answered := errors.AsType[*aws.Error](err); answered {
 			return nil
 		}
-		ok = err == nil
 		return err
 	})
 	return ok, err

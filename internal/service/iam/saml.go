@@ -22,7 +22,7 @@ import (
 func (s *Service) samlOperations() []call.Operation {
 	return []call.Operation{
 		on(s, "CreateSAMLProvider", func(in *api.CreateSAMLProviderInput) subject {
-			return subject{samlProvider, in.Name, "", tagKeys(in.Tags), len(in.Tags) > 0}
+			return subject{kind: samlProvider, name: in.Name, keys: tagKeys(in.Tags), tagged: len(in.Tags) > 0}
 		}, s.createSAMLProvider),
 		on(s, "GetSAMLProvider", func(in *api.GetSAMLProviderInput) subject {
 			return subject{kind: samlProvider, name: in.SAMLProviderArn}
@@ -86,6 +86,9 @@ const (
 )
 
 func findSAML(ctx context.Context, tx *state.Tx, account, arn string) (saml, error) {
+	if err := checkARN(arn); err != nil {
+		return saml{}, err
+	}
 	p, err := state.Get[saml](ctx, tx, findSAMLByARN, account, arn)
 	if errors.Is(err, state.ErrNotFound) {
 		return p, noSuch("Manifest not found for arn %s", arn)

@@ -15,14 +15,14 @@ import (
 func (s *Service) serverCertificateOperations() []call.Operation {
 	return []call.Operation{
 		on(s, "UploadServerCertificate", func(in *api.UploadServerCertificateInput) subject {
-			return subject{serverCertificate, in.ServerCertificateName, in.Path, tagKeys(in.Tags), len(in.Tags) > 0}
+			return subject{kind: serverCertificate, name: in.ServerCertificateName, path: in.Path, keys: tagKeys(in.Tags), tagged: len(in.Tags) > 0}
 		}, s.uploadServerCertificate),
 		on(s, "GetServerCertificate", func(in *api.GetServerCertificateInput) subject {
 			return subject{kind: serverCertificate, name: in.ServerCertificateName}
 		}, s.getServerCertificate),
 		across("ListServerCertificates", serverCertificate, func(in *api.ListServerCertificatesInput) string { return in.PathPrefix }, s.listServerCertificates),
 		on(s, "UpdateServerCertificate", func(in *api.UpdateServerCertificateInput) subject {
-			return subject{kind: serverCertificate, name: in.ServerCertificateName}
+			return subject{kind: serverCertificate, name: in.ServerCertificateName, newName: in.NewServerCertificateName, newPath: in.NewPath}
 		}, s.updateServerCertificate),
 		on(s, "DeleteServerCertificate", func(in *api.DeleteServerCertificateInput) subject {
 			return subject{kind: serverCertificate, name: in.ServerCertificateName}
