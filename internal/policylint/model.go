@@ -119,7 +119,7 @@ func canonical(list []condition) string {
 
 func (s *statement) allows() bool { return s.effect == "Allow" }
 
-// negated, optional and null say what an operator does with a missing key.
+// base is the operator in lower case, without its set prefix and IfExists.
 func (c condition) base() string {
 	op := strings.ToLower(c.operator)
 	if _, rest, ok := strings.Cut(op, ":"); ok {
@@ -128,6 +128,7 @@ func (c condition) base() string {
 	return strings.TrimSuffix(op, "ifexists")
 }
 
+// negated, optional and null conditions hold, or are asked, without the key.
 func (c condition) negated() bool  { return strings.Contains(c.base(), "not") }
 func (c condition) optional() bool { return strings.HasSuffix(strings.ToLower(c.operator), "ifexists") }
 func (c condition) null() bool     { return c.base() == "null" }

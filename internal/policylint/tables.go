@@ -22,7 +22,7 @@ const (
 	role   kind = "a role"
 )
 
-// any stands for the resources of a service that are not told apart.
+// anyOf stands for the resources of a service that are not told apart.
 func anyOf(service string) kind { return kind("a resource of " + service) }
 
 // kindsOf are the types of resources that an action takes, or the actions that
@@ -160,7 +160,6 @@ var keyActions = map[string][]string{
 	"s3:x-amz-server-side-encryption": {"s3:putobject"},
 	"s3:x-amz-server-side-encryption-aws-kms-key-id": {"s3:putobject", "s3:replicateobject"},
 	"s3:x-amz-acl":               {"s3:putobject", "s3:putobjectacl", "s3:putobjectversionacl", "s3:putbucketacl", "s3:createbucket"},
-	"codepipeline:completed":     nil,
 	"cloudformation:templateurl": {"cloudformation:createstack", "cloudformation:updatestack", "cloudformation:createchangeset", "cloudformation:createstackset", "cloudformation:updatestackset"},
 	"events:detail-type":         {"events:putevents", "events:putrule"},
 	"events:source":              {"events:putevents", "events:putrule"},
