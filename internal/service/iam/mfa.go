@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -50,14 +51,16 @@ type device struct {
 	Enabled  time.Time `db:"enabled"`
 	Skew     int64     `db:"skew"`
 	LastStep int64     `db:"last_step"`
+	Misses   int64     `db:"misses"` // wrong codes in a row
+	Missed   int64     `db:"missed"` // the step of the last one
 }
 
-const deviceColumns = `serial, account, id, seed, created, user_id, enabled, skew, last_step`
+const deviceColumns = `serial, account, id, seed, created, user_id, enabled, skew, last_step, misses, missed`
 
 const (
 	findDeviceBySerial = `SELECT ` + deviceColumns + ` FROM iam_mfa WHERE account = $1 AND serial = $2`
-	insertDevice       = `INSERT INTO iam_mfa (` + deviceColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (serial) DO NOTHING`
-	updateDevice       = `UPDATE iam_mfa SET user_id = $2, enabled = $3, skew = $4, last_step = $5 WHERE serial = $1`
+	insertDevice       = `INSERT INTO iam_mfa (` + deviceColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0) ON CONFLICT (serial) DO NOTHING`
+	updateDevice       = `UPDATE iam_mfa SET user_id = $2, enabled = $3, skew = $4, last_step = $5, misses = $6, missed = $7 WHERE serial = $1`
 	listDevicesOf      = `SELECT ` + deviceColumns + ` FROM iam_mfa WHERE account = $1 AND user_id = $2 AND serial > $3 ORDER BY serial LIMIT $4`
 	listDevices        = `SELECT ` + deviceColumns + ` FROM iam_mfa
 		WHERE account = $1 AND serial > $2 AND ($3 <> 'Assigned' OR user_id <> '') AND ($3 <> 'Unassigned' OR user_id = '')
@@ -70,6 +73,7 @@ const (
 	codeReach   = 1   // steps by which a code may be early or late
 	enableReach = 10  // and when the device is enabled
 	resyncReach = 240 // two hours
+	freeMisses  = 10  // wrong codes in a row before there is one try a step
 )
 
 func findDevice(ctx context.Context, tx *state.Tx, account, serial string) (device, error) {
@@ -81,7 +85,7 @@ func findDevice(ctx context.Context, tx *state.Tx, account, serial string) (devi
 }
 
 func (d device) save(ctx context.Context, tx *state.Tx) error {
-	_, err := tx.Exec(ctx, updateDevice, d.Serial, d.UserID, d.Enabled, d.Skew, d.LastStep)
+	_, err := tx.Exec(ctx, updateDevice, d.Serial, d.UserID, d.Enabled, d.Skew, d.LastStep, d.Misses, d.Missed)
 	return err
 }
 
@@ -203,14 +207,14 @@ func (s *Service) enableMFADevice(ctx context.Context, c *call.Call, in *api.Ena
 }
 
 // synchronize checks two codes in a row, and notes how far the device's clock
-// is from ours. The codes are spent.
+// is from ours. The codes are spent, and must not have been before.
 func (s *Service) synchronize(d *device, first, second string, now time.Time, reach int64) error {
 	seed, err := s.seeds.Open(d.Seed, []byte(d.Serial))
 	if err != nil {
 		return err
 	}
 	at := stepAt(now)
-	step, ok := findPair(seed, first, second, at, reach)
+	step, ok := findPair(seed, first, second, at, reach, d.LastStep)
 	if !ok {
 		return errBadCode()
 	}
@@ -219,7 +223,7 @@ func (s *Service) synchronize(d *device, first, second string, now time.Time, re
 	if d.Skew = step - at; d.Skew >= -1 && d.Skew <= 1 {
 		d.Skew = 0
 	}
-	d.LastStep = step
+	d.LastStep, d.Misses = step, 0
 	return nil
 }
 
@@ -296,9 +300,12 @@ func (s *Service) getMFADevice(ctx context.Context, c *call.Call, in *api.GetMFA
 
 // VerifyMFA checks a code that a caller gives STS for one of its MFA devices,
 // and spends it: neither it nor an older one is taken again. The refusals are
-// those that STS answers with.
+// those that STS answers with. Who guesses codes soon has one try in thirty
+// seconds.
 func (s *Service) VerifyMFA(ctx context.Context, p aws.Principal, serial, code string, now time.Time) error {
-	return s.db.Update(ctx, func(tx *state.Tx) error {
+	var refusal error
+	err := s.db.Update(ctx, func(tx *state.Tx) error {
+		refusal = nil
 		d, err := findDevice(ctx, tx, p.Account, serial)
 		if isNoSuch(err) || err == nil && d.UserID != p.ID {
 			return refusedMFA("MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
@@ -310,13 +317,20 @@ func (s *Service) VerifyMFA(ctx context.Context, p aws.Principal, serial, code s
 		if err != nil {
 			return err
 		}
-		step, ok := findStep(seed, code, stepAt(now)+d.Skew, codeReach, d.LastStep)
-		if !ok {
-			return refusedMFA("MultiFactorAuthentication failed with invalid MFA one time pass code. ")
+		at := stepAt(now)
+		if d.Misses >= freeMisses && d.Missed == at {
+			return aws.Errorf("Throttling", "Rate exceeded")
 		}
-		d.LastStep = step
+		step, ok := findStep(seed, code, at+d.Skew, codeReach, d.LastStep)
+		if ok {
+			d.LastStep, d.Misses = step, 0
+		} else { // kept, while the call is refused
+			d.Misses, d.Missed = d.Misses+1, at
+			refusal = refusedMFA("MultiFactorAuthentication failed with invalid MFA one time pass code. ")
+		}
 		return d.save(ctx, tx)
 	})
+	return cmp.Or(err, refusal)
 }
 
 func refusedMFA(message string) error {

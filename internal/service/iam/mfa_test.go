@@ -135,6 +135,32 @@ func TestMFA(t *testing.T) {
 			t.Errorf("resync with wrong codes: %v", err)
 		}
 
+		if _, err := w.root.ResyncMFADevice(ctx(), &api.ResyncMFADeviceInput{
+			UserName: "alice", SerialNumber: serial, AuthenticationCode1: phone.code(ahead), AuthenticationCode2: phone.code(ahead.Add(30 * time.Second)),
+		}); code(err) != "InvalidAuthenticationCode" {
+			t.Errorf("resync with spent codes: %v", err)
+		}
+
+		// Guessing becomes slow, and a right code ends that. One miss was above.
+		at := now.Add(10 * time.Minute)
+		for i := range 9 {
+			if got := verify(alice, at, "x"); got != "AccessDenied" {
+				t.Errorf("guess %d: %q", i, got)
+			}
+		}
+		if got := verify(alice, at, phone.code(ahead.Add(10*time.Minute))); got != "Throttling" {
+			t.Errorf("a guess too many: %q", got)
+		}
+		at = at.Add(30 * time.Second)
+		if got := verify(alice, at, phone.code(ahead.Add(10*time.Minute+30*time.Second))); got != "" {
+			t.Errorf("the next step: %q", got)
+		}
+		for range 2 {
+			if got := verify(alice, at, "x"); got != "AccessDenied" {
+				t.Errorf("a guess after the right code: %q", got)
+			}
+		}
+
 		if _, err := w.root.DeactivateMFADevice(ctx(), &api.DeactivateMFADeviceInput{UserName: "bob", SerialNumber: serial}); code(err) != "NoSuchEntity" {
 			t.Errorf("somebody else's device is deactivated: %v", err)
 		}

@@ -40,11 +40,11 @@ func findStep(seed []byte, code string, around, reach, after int64) (int64, bool
 }
 
 // findPair looks for two codes that follow each other, and returns the step of
-// the second.
-func findPair(seed []byte, first, second string, around, reach int64) (int64, bool) {
+// the second. Steps up to after are spent.
+func findPair(seed []byte, first, second string, around, reach, after int64) (int64, bool) {
 	for d := range reach + 1 {
 		for _, step := range [2]int64{around - d, around + d} {
-			if totp(seed, step-1) == first && totp(seed, step) == second {
+			if step > after && totp(seed, step-1) == first && totp(seed, step) == second {
 				return step, true
 			}
 		}
