@@ -23,9 +23,6 @@ func (s *Service) getObjectAttributesNeeds(ctx context.Context, c *call.Call, in
 }
 
 func (s *Service) getObjectAttributes(ctx context.Context, c *call.Call, in *api.GetObjectAttributesInput) (*api.GetObjectAttributesOutput, error) {
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
-		return nil, errHeaderNotImplemented(headerSSEC)
-	}
 	wanted, err := wantedAttributes(in.ObjectAttributes)
 	if err != nil {
 		return nil, err
@@ -34,8 +31,12 @@ func (s *Service) getObjectAttributes(ctx context.Context, c *call.Call, in *api
 	if err != nil {
 		return nil, err
 	}
-	if o.SSE == sseKMS && (wanted["Checksum"] || wanted["ObjectParts"]) {
-		if _, err := s.dataKey(ctx, c, b, o.Key, o.Body, &o.envelope); err != nil {
+	own := &customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}
+	if err := o.takes(c, own); err != nil {
+		return nil, err
+	}
+	if usesKMS(o.SSE) && (wanted["Checksum"] || wanted["ObjectParts"]) || o.SSE == sseCustomer {
+		if _, err := s.dataKey(ctx, c, b, o.Key, o.Body, &o.envelope, own); err != nil {
 			return nil, err
 		}
 	}

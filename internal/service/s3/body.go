@@ -232,7 +232,7 @@ func (c *chain) open() error {
 	}
 	next := c.pieces[0]
 	c.pieces = c.pieces[1:]
-	r, err := c.s.openBody(c.ctx, next.blob, c.dataKey, next.size, next.offset, next.length)
+	r, err := c.s.openLayers(c.ctx, next.blob, c.dataKey, next.size, next.offset, next.length)
 	if err != nil {
 		return err
 	}

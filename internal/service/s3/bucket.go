@@ -178,7 +178,8 @@ func checkNewBucket(in *api.CreateBucketInput) error {
 	return checkOwnership(in.ObjectOwnership, true)
 }
 
-// newBucket is a bucket as AWS makes them: private, encrypted with SSE-S3,
+// newBucket is a bucket as AWS makes them: private, encrypted with SSE-S3 and
+// closed to customers' keys,
 // ACLs off unless the request turns them on.
 func newBucket(c *call.Call, in *api.CreateBucketInput, region string) (*bucket, error) {
 	b := &bucket{
@@ -187,7 +188,7 @@ func newBucket(c *call.Call, in *api.CreateBucketInput, region string) (*bucket,
 		Region:       region,
 		Created:      state.Time(state.Millis(c.Time)),
 		Ownership:    ownerEnforced,
-		Encryption:   encode(encryption{Algorithm: sseS3}),
+		Encryption:   encode(encryption{Algorithm: sseS3, Blocked: []string{sseCustomer}}),
 		PublicAccess: encode(publicAccess{true, true, true, true}),
 	}
 	if in.ObjectOwnership != "" {

@@ -123,9 +123,18 @@ func (s *Service) deleteBucketEncryption(ctx context.Context, c *call.Call, in *
 	return &api.DeleteBucketEncryptionOutput{}, nil
 }
 
+// setEncryption replaces the default encryption. What is blocked stays so where
+// the new one does not speak of it (unconfirmed).
 func (s *Service) setEncryption(ctx context.Context, b *bucket, e encryption) error {
-	return s.change(ctx, b, func(tx *state.Tx, _ *bucket) error {
-		_, err := tx.Exec(ctx, `UPDATE s3_bucket SET encryption = $1 WHERE name = $2`, encode(e), b.Name)
+	return s.change(ctx, b, func(tx *state.Tx, now *bucket) error {
+		was, err := now.encryption()
+		if err != nil {
+			return err
+		}
+		if e.Blocked == nil {
+			e.Blocked = was.Blocked
+		}
+		_, err = tx.Exec(ctx, `UPDATE s3_bucket SET encryption = $1 WHERE name = $2`, encode(e), b.Name)
 		return err
 	})
 }
@@ -148,9 +157,7 @@ func readEncryption(cfg *api.ServerSideEncryptionConfiguration) (encryption, err
 	}
 	e.Algorithm, e.KMSKey = by.SSEAlgorithm, by.KMSMasterKeyID
 	switch {
-	case e.Algorithm == sseDSSE:
-		return e, errNotImplemented("Server-side encryption with aws:kms:dsse is not implemented")
-	case e.Algorithm != sseS3 && e.Algorithm != sseKMS:
+	case e.Algorithm != sseS3 && !usesKMS(e.Algorithm):
 		return e, errMalformedXML()
 	case e.Algorithm == sseS3 && e.KMSKey != "":
 		return e, errInvalidArgument("ApplyServerSideEncryptionByDefault", "", "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse")

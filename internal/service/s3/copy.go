@@ -102,9 +102,7 @@ func (s *Service) copyObject(ctx context.Context, c *call.Call, in *api.CopyObje
 	if err != nil {
 		return nil, err
 	}
-	if customer(in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKey, in.CopySourceSSECustomerKeyMD5) != "" {
-		return nil, errHeaderNotImplemented(headerCopySSEC)
-	}
+	own := &customerKey{in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKey, in.CopySourceSSECustomerKeyMD5}
 	store, err := parseAlgorithm(in.ChecksumAlgorithm)
 	if err != nil {
 		return nil, err
@@ -131,7 +129,7 @@ func (s *Service) copyObject(ctx context.Context, c *call.Call, in *api.CopyObje
 	if so.Size > maxCopy {
 		return nil, errInvalidRequest("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxCopy))
 	}
-	body, err := s.openSource(ctx, c, sb, so, byteRange{0, so.Size})
+	body, err := s.openSource(ctx, c, sb, so, own, byteRange{0, so.Size})
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +141,9 @@ func (s *Service) copyObject(ctx context.Context, c *call.Call, in *api.CopyObje
 	if err != nil {
 		return nil, err
 	}
-	return copied(b, o, sb, so), nil
+	out := copied(b, o, sb, so)
+	out.SSECustomerAlgorithm, out.SSECustomerKeyMD5 = w.sse.customer.shown()
+	return out, nil
 }
 
 // inherit takes over from the source what the directives say, and returns the
@@ -151,8 +151,8 @@ func (s *Service) copyObject(ctx context.Context, c *call.Call, in *api.CopyObje
 func (w *write) inherit(from *object, in *api.CopyObjectInput) (tags string, err error) {
 	switch in.MetadataDirective {
 	case "", directiveCopy:
-		if from.Bucket == in.Bucket && from.Key == in.Key && from.Latest && w.detail.WebsiteRedirect == "" && w.sse.algorithm == "" &&
-			(w.class == "" || w.class == from.StorageClass) {
+		if from.Bucket == in.Bucket && from.Key == in.Key && from.Latest && w.detail.WebsiteRedirect == "" && w.sse.algorithm == "" && !w.sse.customer.sent() &&
+			from.SSE != sseCustomer && (w.class == "" || w.class == from.StorageClass) {
 			return "", errInvalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 		redirect := w.detail.WebsiteRedirect
@@ -175,8 +175,11 @@ func (w *write) inherit(from *object, in *api.CopyObjectInput) (tags string, err
 }
 
 // openSource reads a range of an object as the caller.
-func (s *Service) openSource(ctx context.Context, c *call.Call, b *bucket, o *object, r byteRange) (io.ReadCloser, error) {
-	dataKey, err := s.dataKey(ctx, c, b, o.Key, o.Body, &o.envelope)
+func (s *Service) openSource(ctx context.Context, c *call.Call, b *bucket, o *object, own *customerKey, r byteRange) (io.ReadCloser, error) {
+	if err := o.takes(c, own); err != nil {
+		return nil, err
+	}
+	dataKey, err := s.dataKey(ctx, c, b, o.Key, o.Body, &o.envelope, own)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +203,7 @@ func copied(b *bucket, o *object, sb *bucket, so *object) *api.CopyObjectOutput 
 	}
 	return &api.CopyObjectOutput{
 		CopyObjectResult: result, CopySourceVersionId: shownVersion(sb, so), VersionId: shownVersion(b, o),
-		ServerSideEncryption: o.SSE, SSEKMSKeyId: o.KMSKey, BucketKeyEnabled: onlyTrue(o.BucketKey),
+		ServerSideEncryption: o.shownSSE(), SSEKMSKeyId: o.KMSKey, BucketKeyEnabled: onlyTrue(o.BucketKey),
 		SSEKMSEncryptionContext: o.shownContext(o.Bucket, o.Key),
 	}
 }
@@ -228,9 +231,8 @@ func (s *Service) uploadPartCopy(ctx context.Context, c *call.Call, in *api.Uplo
 	if err != nil {
 		return nil, err
 	}
-	if customer(in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKey, in.CopySourceSSECustomerKeyMD5)+customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
-		return nil, errHeaderNotImplemented(headerSSEC)
-	}
+	sourceKey := &customerKey{in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKey, in.CopySourceSSECustomerKeyMD5}
+	own := &customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}
 	if err := checkPartNumber(in.PartNumber); err != nil {
 		return nil, err
 	}
@@ -258,12 +260,12 @@ func (s *Service) uploadPartCopy(ctx context.Context, c *call.Call, in *api.Uplo
 	if r.length > maxCopy {
 		return nil, errInvalidRequest("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxCopy))
 	}
-	body, err := s.openSource(ctx, c, sb, so, r)
+	body, err := s.openSource(ctx, c, sb, so, sourceKey, r)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	p, err := s.putPart(ctx, c, b, u, *in.PartNumber, body, claims{})
+	p, err := s.putPart(ctx, c, b, u, *in.PartNumber, body, claims{}, own)
 	if err != nil {
 		return nil, err
 	}
@@ -274,8 +276,10 @@ func (s *Service) uploadPartCopy(ctx context.Context, c *call.Call, in *api.Uplo
 			sumSHA1: &result.ChecksumSHA1, sumSHA256: &result.ChecksumSHA256, sumSHA512: &result.ChecksumSHA512, sumMD5: &result.ChecksumMD5,
 		}[u.stored()] = p.Checksum
 	}
-	return &api.UploadPartCopyOutput{
-		CopyPartResult: result, CopySourceVersionId: shownVersion(sb, so), ServerSideEncryption: u.SSE,
+	out := &api.UploadPartCopyOutput{
+		CopyPartResult: result, CopySourceVersionId: shownVersion(sb, so), ServerSideEncryption: u.shownSSE(),
 		SSEKMSKeyId: u.KMSKey, BucketKeyEnabled: onlyTrue(u.BucketKey),
-	}, nil
+	}
+	out.SSECustomerAlgorithm, out.SSECustomerKeyMD5 = own.shown()
+	return out, nil
 }

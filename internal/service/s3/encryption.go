@@ -19,8 +19,10 @@ const (
 	headerSSE       = "x-amz-server-side-encryption"
 	headerKMSKey    = "x-amz-server-side-encryption-aws-kms-key-id"
 	headerContext   = "x-amz-server-side-encryption-context"
+	headerBucketKey = "x-amz-server-side-encryption-bucket-key-enabled"
 	headerSSEC      = "x-amz-server-side-encryption-customer-algorithm"
-	headerCopySSEC  = "x-amz-copy-source-server-side-encryption-customer-algorithm"
+	headerSSECKey   = "x-amz-server-side-encryption-customer-key"
+	headerSSECMD5   = "x-amz-server-side-encryption-customer-key-MD5"
 	managedKeyAlias = "alias/aws/s3"
 )
 
@@ -28,20 +30,26 @@ const (
 type sseRequest struct {
 	algorithm, key, context string
 	bucketKey               *bool
-	customer                string // the algorithm of SSE-C
+	customer                customerKey
 }
 
-// check refuses headers that contradict each other, or are not implemented.
-func (r *sseRequest) check() error {
+// usesKMS reports whether an algorithm takes keys of KMS.
+func usesKMS(algorithm string) bool { return algorithm == sseKMS || algorithm == sseDSSE }
+
+// check refuses headers that contradict each other, or say nothing.
+func (r *sseRequest) check(c *call.Call) error {
 	switch {
-	case r.customer != "":
-		return errHeaderNotImplemented(headerSSEC)
-	case r.algorithm == sseDSSE:
-		return errHeaderNotImplemented(headerSSE)
-	case r.algorithm != "" && r.algorithm != sseS3 && r.algorithm != sseKMS:
+	case r.customer.sent() && r.algorithm != "":
+		return errInvalidArgument(headerSSE, r.algorithm, "Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
+	case r.algorithm != "" && r.algorithm != sseS3 && !usesKMS(r.algorithm):
 		return errInvalidArgument(headerSSE, r.algorithm, "The encryption method specified is not supported")
-	case r.algorithm != sseKMS && (r.key != "" || r.context != ""):
+	case !usesKMS(r.algorithm) && (r.key != "" || r.context != ""):
 		return errInvalidArgument(headerSSE, r.algorithm, "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms")
+	case r.algorithm == sseDSSE && isTrue(r.bucketKey):
+		return errInvalidArgument(headerBucketKey, "true", "S3 Bucket Keys are not supported with the encryption method specified")
+	}
+	if err := r.customer.check(c); err != nil {
+		return err
 	}
 	_, err := r.callerContext()
 	return err
@@ -68,6 +76,7 @@ type plan struct {
 	algorithm, key string
 	context        map[string]string // the caller's
 	bucketKey      bool
+	customer       *customerKey
 }
 
 // plan applies the rules of default encryption: a header wins over the
@@ -77,6 +86,9 @@ func (r *sseRequest) plan(b *bucket) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
+	if r.customer.sent() {
+		return plan{algorithm: sseCustomer, customer: &r.customer}, nil
+	}
 	p := plan{algorithm: r.algorithm, key: r.key, bucketKey: byDefault.BucketKey}
 	if r.bucketKey != nil {
 		p.bucketKey = *r.bucketKey
@@ -84,10 +96,11 @@ func (r *sseRequest) plan(b *bucket) (plan, error) {
 	if p.algorithm == "" {
 		p.algorithm = byDefault.Algorithm
 	}
-	if p.algorithm != sseKMS {
+	if !usesKMS(p.algorithm) {
 		return plan{algorithm: p.algorithm}, nil
 	}
-	if p.key == "" && byDefault.Algorithm == sseKMS {
+	p.bucketKey = p.bucketKey && p.algorithm == sseKMS
+	if p.key == "" && usesKMS(byDefault.Algorithm) {
 		p.key = byDefault.KMSKey
 	}
 	if p.key == "" {
@@ -100,10 +113,19 @@ func (r *sseRequest) plan(b *bucket) (plan, error) {
 // newDataKey makes the key of a new body and the envelope that is stored with
 // it. body is the body's id.
 func (s *Service) newDataKey(ctx context.Context, c *call.Call, b *bucket, key, body string, p plan) ([]byte, envelope, error) {
-	if p.algorithm == sseS3 {
-		dataKey := make([]byte, seal.KeySize)
-		rand.Read(dataKey)
+	switch p.algorithm {
+	case sseS3:
+		dataKey := randomKey()
 		return dataKey, envelope{SSE: sseS3, SealedKey: s.box.Seal(dataKey, []byte(body))}, nil
+	case sseCustomer:
+		if byDefault, err := b.encryption(); err != nil {
+			return nil, envelope{}, err
+		} else if byDefault.blocksCustomerKeys() {
+			return nil, envelope{}, errCustomerKeysBlocked(c, b.Name, key)
+		}
+		dataKey := randomKey()
+		sealed, err := p.customer.seal(dataKey, body)
+		return dataKey, envelope{SSE: sseCustomer, SealedKey: sealed}, err
 	}
 	if err := mayUseKMS(c); err != nil {
 		return nil, envelope{}, err
@@ -111,7 +133,7 @@ func (s *Service) newDataKey(ctx context.Context, c *call.Call, b *bucket, key, 
 	if arn, ok := aws.ParseARN(p.key); ok && arn.Service == "kms" && arn.Region != b.Region {
 		return nil, envelope{}, aws.Errorf("KMS.NotFoundException", "Invalid arn %s", arn.Region).WithStatus(400)
 	}
-	e := envelope{SSE: sseKMS, BucketKey: p.bucketKey}
+	e := envelope{SSE: p.algorithm, BucketKey: p.bucketKey}
 	if len(p.context) > 0 {
 		e.Context = encode(p.context)
 	}
@@ -129,18 +151,54 @@ func (s *Service) newDataKey(ctx context.Context, c *call.Call, b *bucket, key, 
 		return nil, envelope{}, fmt.Errorf("KMS key %s made a data key of %d bytes", out.KeyId, len(out.Plaintext))
 	}
 	e.KMSKey, e.SealedKey = out.KeyId, out.CiphertextBlob
-	return out.Plaintext, e, nil
+	if e.SSE != sseDSSE {
+		return out.Plaintext, e, nil
+	}
+	own := randomKey()
+	e.SealedKey = joinSealed(s.box.Seal(own, []byte(body)), out.CiphertextBlob)
+	return append(out.Plaintext, own...), e, nil
 }
 
-// dataKey opens the key of a stored body, as the caller.
-func (s *Service) dataKey(ctx context.Context, c *call.Call, b *bucket, key, body string, e *envelope) ([]byte, error) {
-	if e.SSE == sseS3 {
-		dataKey, err := s.box.Open(e.SealedKey, []byte(body))
+func randomKey() []byte {
+	key := make([]byte, seal.KeySize)
+	rand.Read(key)
+	return key
+}
+
+// dataKey opens the key of a stored body, as the caller, with the key that he
+// brings where the body takes one.
+func (s *Service) dataKey(ctx context.Context, c *call.Call, b *bucket, key, body string, e *envelope, own *customerKey) ([]byte, error) {
+	switch e.SSE {
+	case sseS3:
+		return s.openKey(e.SealedKey, body)
+	case sseCustomer:
+		return own.open(e.SealedKey, body)
+	case sseDSSE:
+		second, fromKMS, err := splitSealed(e.SealedKey)
 		if err != nil {
 			return nil, fmt.Errorf("data key of %s: %w", body, err)
 		}
-		return dataKey, nil
+		outer, err := s.openKey(second, body)
+		if err != nil {
+			return nil, err
+		}
+		inner, err := s.decryptKey(ctx, c, b, key, e, fromKMS)
+		return append(inner, outer...), err
 	}
+	return s.decryptKey(ctx, c, b, key, e, e.SealedKey)
+}
+
+// openKey opens a key that lies under the master key.
+func (s *Service) openKey(sealed []byte, body string) ([]byte, error) {
+	dataKey, err := s.box.Open(sealed, []byte(body))
+	if err != nil {
+		return nil, fmt.Errorf("data key of %s: %w", body, err)
+	}
+	return dataKey, nil
+}
+
+// decryptKey has KMS decrypt a data key.
+func (s *Service) decryptKey(ctx context.Context, c *call.Call, b *bucket, key string, e *envelope, sealed []byte) ([]byte, error) {
 	if err := mayUseKMS(c); err != nil {
 		return nil, err
 	}
@@ -149,12 +207,21 @@ func (s *Service) dataKey(ctx context.Context, c *call.Call, b *bucket, key, bod
 		return nil, err
 	}
 	out, err := s.kms(c, b.Region).Decrypt(ctx, &kmsapi.DecryptInput{
-		CiphertextBlob: e.SealedKey, EncryptionContext: encryptionContext, KeyId: e.KMSKey,
+		CiphertextBlob: sealed, EncryptionContext: encryptionContext, KeyId: e.KMSKey,
 	})
 	if err != nil {
 		return nil, kmsRefusal(err)
 	}
 	return out.Plaintext, nil
+}
+
+// shownSSE is the header that says how a body is encrypted; a customer's key
+// has headers of its own.
+func (e *envelope) shownSSE() string {
+	if e.SSE == sseCustomer {
+		return ""
+	}
+	return e.SSE
 }
 
 // kmsContext is the encryption context of a body: the caller's, and the ARN
@@ -219,12 +286,4 @@ func (r *sseRequest) conditionKey(c *call.Call, region string) string {
 		return aws.NewARN("kms", region, c.Account(), r.key)
 	}
 	return aws.NewARN("kms", region, c.Account(), "key/"+r.key)
-}
-
-// customer is the algorithm of a request that brings its own key.
-func customer(algorithm, key, keyMD5 string) string {
-	if algorithm == "" && key+keyMD5 != "" {
-		return sseS3
-	}
-	return algorithm
 }

@@ -27,11 +27,12 @@ func (s *Service) getObjectNeeds(ctx context.Context, c *call.Call, in *api.GetO
 
 // getObject answers with a body that is decrypted while it is read.
 func (s *Service) getObject(ctx context.Context, c *call.Call, in *api.GetObjectInput) (*api.GetObjectOutput, error) {
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
-		return nil, errHeaderNotImplemented(headerSSEC)
-	}
 	b, o, err := s.existing(ctx, c, "GET", in.Bucket, in.Key, in.VersionId)
 	if err != nil {
+		return nil, err
+	}
+	own := &customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}
+	if err := o.takes(c, own); err != nil {
 		return nil, err
 	}
 	if err := mayOverride(c, in); err != nil {
@@ -45,7 +46,8 @@ func (s *Service) getObject(ctx context.Context, c *call.Call, in *api.GetObject
 	if err != nil {
 		return nil, err
 	}
-	dataKey, err := s.dataKey(ctx, c, b, o.Key, o.Body, &o.envelope)
+	out.SSECustomerAlgorithm, out.SSECustomerKeyMD5 = own.shown()
+	dataKey, err := s.dataKey(ctx, c, b, o.Key, o.Body, &o.envelope, own)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +143,7 @@ func (s *Service) parts(ctx context.Context, upload string) ([]part, error) {
 // openObject reads a range of an object.
 func (s *Service) openObject(ctx context.Context, o *object, parts []part, dataKey []byte, r byteRange) (io.ReadCloser, error) {
 	if o.Parts == 0 {
-		return s.openBody(ctx, blobArea+o.Body, dataKey, o.Size, r.offset, r.length)
+		return s.openLayers(ctx, blobArea+o.Body, dataKey, o.Size, r.offset, r.length)
 	}
 	var pieces []piece
 	var start int64
@@ -176,7 +178,7 @@ func (s *Service) describe(ctx context.Context, c *call.Call, b *bucket, o *obje
 		Expires:                 d.Expires,
 		WebsiteRedirectLocation: d.WebsiteRedirect,
 		Metadata:                d.Metadata,
-		ServerSideEncryption:    o.SSE,
+		ServerSideEncryption:    o.shownSSE(),
 		SSEKMSKeyId:             o.KMSKey,
 		BucketKeyEnabled:        onlyTrue(o.BucketKey),
 	}
@@ -275,11 +277,12 @@ func (s *Service) headObject(ctx context.Context, c *call.Call, in *api.HeadObje
 		ResponseContentEncoding: in.ResponseContentEncoding, ResponseContentLanguage: in.ResponseContentLanguage,
 		ResponseContentType: in.ResponseContentType, ResponseExpires: in.ResponseExpires, ChecksumMode: in.ChecksumMode,
 	}
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
-		return nil, errHeaderNotImplemented(headerSSEC)
-	}
 	b, o, err := s.existing(ctx, c, "HEAD", in.Bucket, in.Key, in.VersionId)
 	if err != nil {
+		return nil, err
+	}
+	own := &customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}
+	if err := o.takes(c, own); err != nil {
 		return nil, err
 	}
 	if err := mayOverride(c, get); err != nil {
@@ -289,13 +292,13 @@ func (s *Service) headObject(ctx context.Context, c *call.Call, in *api.HeadObje
 	if err != nil {
 		return nil, err
 	}
-	if o.SSE == sseKMS {
+	if usesKMS(o.SSE) {
 		if err := mayUseKMS(c); err != nil {
 			return nil, err
 		}
 	}
-	if in.ChecksumMode == "ENABLED" && o.SSE == sseKMS {
-		if _, err := s.dataKey(ctx, c, b, o.Key, o.Body, &o.envelope); err != nil {
+	if in.ChecksumMode == "ENABLED" && usesKMS(o.SSE) || o.SSE == sseCustomer {
+		if _, err := s.dataKey(ctx, c, b, o.Key, o.Body, &o.envelope, own); err != nil {
 			return nil, err
 		}
 	}
@@ -303,7 +306,9 @@ func (s *Service) headObject(ctx context.Context, c *call.Call, in *api.HeadObje
 	if err != nil {
 		return nil, err
 	}
-	return headOf(out), nil
+	head := headOf(out)
+	head.SSECustomerAlgorithm, head.SSECustomerKeyMD5 = own.shown()
+	return head, nil
 }
 
 func headOf(g *api.GetObjectOutput) *api.HeadObjectOutput {

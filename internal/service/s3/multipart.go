@@ -127,7 +127,7 @@ func (s *Service) createMultipartUpload(ctx context.Context, c *call.Call, in *a
 		return nil, err
 	}
 	w := writeOfUpload(in)
-	if err := w.check(); err != nil {
+	if err := w.check(c); err != nil {
 		return nil, err
 	}
 	account, acl, err := w.ownership(c, b, in.Key)
@@ -169,13 +169,14 @@ func (s *Service) createMultipartUpload(ctx context.Context, c *call.Call, in *a
 		return nil, err
 	}
 	out := &api.CreateMultipartUploadOutput{
-		Bucket: b.Name, Key: u.Key, UploadId: u.ID, ServerSideEncryption: u.SSE, SSEKMSKeyId: u.KMSKey,
+		Bucket: b.Name, Key: u.Key, UploadId: u.ID, ServerSideEncryption: u.shownSSE(), SSEKMSKeyId: u.KMSKey,
 		SSEKMSEncryptionContext: u.shownContext(b.Name, u.Key), BucketKeyEnabled: onlyTrue(u.BucketKey),
 		ChecksumAlgorithm: u.ChecksumAlgorithm,
 	}
 	if u.ChecksumAlgorithm != "" {
 		out.ChecksumType = kind
 	}
+	out.SSECustomerAlgorithm, out.SSECustomerKeyMD5 = w.sse.customer.shown()
 	return out, nil
 }
 
@@ -236,9 +237,6 @@ func (s *Service) uploadPartNeeds(ctx context.Context, c *call.Call, in *api.Upl
 }
 
 func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPartInput) (*api.UploadPartOutput, error) {
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
-		return nil, errHeaderNotImplemented(headerSSEC)
-	}
 	if in.ChecksumXXHASH64+in.ChecksumXXHASH3+in.ChecksumXXHASH128 != "" {
 		return nil, errHeaderNotImplemented("x-amz-checksum-xxhash")
 	}
@@ -259,7 +257,8 @@ func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPa
 	if err := u.accepts(cl); err != nil {
 		return nil, err
 	}
-	p, err := s.putPart(ctx, c, b, u, *in.PartNumber, in.Body, cl)
+	own := &customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}
+	p, err := s.putPart(ctx, c, b, u, *in.PartNumber, in.Body, cl, own)
 	if err != nil {
 		return nil, err
 	}
@@ -269,13 +268,14 @@ func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPa
 		_, sum, _ = strings.Cut(p.Claimed, " ")
 	}
 	out := &api.UploadPartOutput{
-		ETag: quoted(p.ETag), ServerSideEncryption: u.SSE, SSEKMSKeyId: u.KMSKey, BucketKeyEnabled: onlyTrue(u.BucketKey),
+		ETag: quoted(p.ETag), ServerSideEncryption: u.shownSSE(), SSEKMSKeyId: u.KMSKey, BucketKeyEnabled: onlyTrue(u.BucketKey),
 	}
 	slot := [algorithmCount]*string{
 		sumCRC32: &out.ChecksumCRC32, sumCRC32C: &out.ChecksumCRC32C, sumCRC64NVME: &out.ChecksumCRC64NVME,
 		sumSHA1: &out.ChecksumSHA1, sumSHA256: &out.ChecksumSHA256, sumSHA512: &out.ChecksumSHA512, sumMD5: &out.ChecksumMD5,
 	}[a]
 	*slot = sum
+	out.SSECustomerAlgorithm, out.SSECustomerKeyMD5 = own.shown()
 	return out, nil
 }
 
@@ -292,8 +292,11 @@ func checkPartNumber(number *int64) error {
 
 // putPart stores one part of an upload; it replaces the part that had the
 // number.
-func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *upload, number int64, body io.Reader, cl claims) (*part, error) {
-	dataKey, err := s.dataKey(ctx, c, b, u.Key, u.ID, &u.envelope)
+func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *upload, number int64, body io.Reader, cl claims, own *customerKey) (*part, error) {
+	if err := u.takesPart(c, own, u.ID); err != nil {
+		return nil, err
+	}
+	dataKey, err := s.dataKey(ctx, c, b, u.Key, u.ID, &u.envelope, own)
 	if err != nil {
 		return nil, err
 	}
@@ -303,7 +306,11 @@ func (s *Service) putPart(ctx context.Context, c *call.Call, b *bucket, u *uploa
 	}
 	in := newIntake(body, maxPut, cl, u.SSE == sseS3, u.stored())
 	defer in.stop()
-	k, err := s.storeBody(ctx, p.Blob, dataKey, in)
+	sealed, dataKey, err := layered(p.Blob, dataKey, in)
+	if err != nil {
+		return nil, err
+	}
+	k, err := s.storeBody(ctx, p.Blob, dataKey, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -382,9 +389,6 @@ func (s *Service) completeMultipartUploadNeeds(ctx context.Context, c *call.Call
 // complete an upload again, as a client does that did not hear the answer,
 // answers the same.
 func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in *api.CompleteMultipartUploadInput) (*api.CompleteMultipartUploadOutput, error) {
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
-		return nil, errHeaderNotImplemented(headerSSEC)
-	}
 	if in.IfNoneMatch != "" && in.IfNoneMatch != "*" {
 		return nil, errHeaderNotImplemented("If-None-Match")
 	}
@@ -408,6 +412,12 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in 
 	}
 	if claimsXXHash(in) {
 		return nil, errHeaderNotImplemented("x-amz-checksum-xxhash")
+	}
+	own := &customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}
+	if own.sent() { // needed by no one but those who want the checksum
+		if err := u.takesPart(c, own, u.ID); err != nil {
+			return nil, err
+		}
 	}
 	mayDecrypt, err := s.mayDecrypt(ctx, c, b, u)
 	if err != nil {
@@ -458,10 +468,10 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in 
 // decryption. Without that AWS completes the upload and gives the object no
 // checksum.
 func (s *Service) mayDecrypt(ctx context.Context, c *call.Call, b *bucket, u *upload) (bool, error) {
-	if u.SSE != sseKMS {
+	if !usesKMS(u.SSE) {
 		return true, nil
 	}
-	_, err := s.dataKey(ctx, c, b, u.Key, u.ID, &u.envelope)
+	_, err := s.dataKey(ctx, c, b, u.Key, u.ID, &u.envelope, nil)
 	if e, refused := errors.AsType[*aws.Error](err); refused && e.Code == "AccessDenied" {
 		return false, nil
 	}
@@ -611,7 +621,7 @@ func (o *object) assembleChecksum(u *upload, list []partSum, in *api.CompleteMul
 func completed(c *call.Call, b *bucket, o *object) *api.CompleteMultipartUploadOutput {
 	out := &api.CompleteMultipartUploadOutput{
 		Location: c.BaseURL + "/" + b.Name + "/" + urlCoded(o.Key), Bucket: b.Name, Key: o.Key, ETag: quoted(o.ETag),
-		VersionId: shownVersion(b, o), ServerSideEncryption: o.SSE, SSEKMSKeyId: o.KMSKey, BucketKeyEnabled: onlyTrue(o.BucketKey),
+		VersionId: shownVersion(b, o), ServerSideEncryption: o.shownSSE(), SSEKMSKeyId: o.KMSKey, BucketKeyEnabled: onlyTrue(o.BucketKey),
 		ChecksumType: o.ChecksumType,
 	}
 	slot := [algorithmCount]*string{
@@ -678,12 +688,14 @@ func (s *Service) listPartsNeeds(ctx context.Context, c *call.Call, in *api.List
 }
 
 func (s *Service) listParts(ctx context.Context, c *call.Call, in *api.ListPartsInput) (*api.ListPartsOutput, error) {
-	if customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5) != "" {
-		return nil, errHeaderNotImplemented(headerSSEC)
-	}
 	b, u, err := s.upload(ctx, in.Bucket, in.Key, in.UploadId)
 	if err != nil {
 		return nil, err
+	}
+	if own := (&customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}); own.sent() {
+		if err := u.takesPart(c, own, u.ID); err != nil {
+			return nil, err
+		}
 	}
 	parts, err := s.parts(ctx, u.ID)
 	if err != nil {

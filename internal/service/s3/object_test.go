@@ -107,7 +107,7 @@ func TestGetRangesAndConditions(t *testing.T) {
 			{"range and part", api.GetObjectInput{Range: "bytes=0-1", PartNumber: new(int64(1))}, "InvalidRequest"},
 			{"first part of a whole object", api.GetObjectInput{PartNumber: new(int64(1))}, ""},
 			{"second part of it", api.GetObjectInput{PartNumber: new(int64(2))}, "InvalidPartNumber"},
-			{"customer key", api.GetObjectInput{SSECustomerAlgorithm: "AES256"}, "NotImplemented"},
+			{"customer key", api.GetObjectInput{SSECustomerAlgorithm: "AES256"}, "InvalidRequest"},
 			{"a version that is none", api.GetObjectInput{VersionId: "a b"}, "InvalidArgument"},
 			{"a version that is not there", api.GetObjectInput{VersionId: "abc"}, "NoSuchVersion"},
 		} {
@@ -146,11 +146,10 @@ func TestPutRefusals(t *testing.T) {
 			{"unknown class", api.PutObjectInput{StorageClass: "ATTIC"}, "InvalidStorageClass"},
 			{"archive", api.PutObjectInput{StorageClass: "GLACIER"}, "NotImplemented"},
 			{"unknown encryption", api.PutObjectInput{ServerSideEncryption: "ROT13"}, "InvalidArgument"},
-			{"dsse", api.PutObjectInput{ServerSideEncryption: "aws:kms:dsse"}, "NotImplemented"},
 			{"key without KMS", api.PutObjectInput{SSEKMSKeyId: "k"}, "InvalidArgument"},
 			{"key with AES256", api.PutObjectInput{ServerSideEncryption: "AES256", SSEKMSKeyId: "k"}, "InvalidArgument"},
 			{"context that is none", api.PutObjectInput{ServerSideEncryption: "aws:kms", SSEKMSEncryptionContext: "e30"}, "InvalidArgument"},
-			{"customer key", api.PutObjectInput{SSECustomerKey: "k"}, "NotImplemented"},
+			{"customer key", api.PutObjectInput{SSECustomerKey: "k"}, "InvalidArgument"},
 			{"lock", api.PutObjectInput{ObjectLockMode: "GOVERNANCE"}, "InvalidRequest"},
 			{"append", api.PutObjectInput{WriteOffsetBytes: new(int64(1))}, "NotImplemented"},
 			{"tags that are none", api.PutObjectInput{Tagging: "%zz=1"}, "InvalidArgument"},
@@ -681,7 +680,7 @@ func TestBodiesAtRest(t *testing.T) {
 		}
 		for _, o := range rows {
 			c := &call.Call{Principal: aws.RootPrincipal("111111111111"), Secure: true, Region: "us-east-1"}
-			key, err := w.s.dataKey(ctx, c, &bucket{Name: "mine", Region: "us-east-1"}, o.Key, o.Body, &o.envelope)
+			key, err := w.s.dataKey(ctx, c, &bucket{Name: "mine", Region: "us-east-1"}, o.Key, o.Body, &o.envelope, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -691,7 +690,7 @@ func TestBodiesAtRest(t *testing.T) {
 		}
 		// A row's key opens no other body.
 		one := rows[0]
-		if _, err := w.s.dataKey(ctx, &call.Call{}, &bucket{}, one.Key, "other", &one.envelope); err == nil {
+		if _, err := w.s.dataKey(ctx, &call.Call{}, &bucket{}, one.Key, "other", &one.envelope, nil); err == nil {
 			t.Error("a sealed key opens for another body")
 		}
 	})

@@ -63,12 +63,7 @@ func (s *Service) putObjectAcl(ctx context.Context, c *call.Call, in *api.PutObj
 		if err != nil {
 			return err
 		}
-		n, err := tx.Exec(ctx, `UPDATE s3_object SET acl = $1 WHERE bucket = $2 AND key = $3 AND version = $4 AND seq = $5`,
-			stored, o.Bucket, o.Key, o.Version, o.Seq)
-		if err == nil && n == 0 {
-			return errNoSuchKey(o.Key)
-		}
-		return err
+		return o.revise(ctx, tx, func(now *object) { now.ACL = stored })
 	})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	api "github.com/sekisho/sekisho/internal/api/s3"
+	"github.com/sekisho/sekisho/internal/call"
 )
 
 func TestParseRange(t *testing.T) {
@@ -212,7 +213,7 @@ func TestContextHeader(t *testing.T) {
 	}
 	for _, bad := range []string{"x", "eyJhIjoxfQ==", "W10="} { // not base64, a number, a list
 		r.context = bad
-		wantCode(t, r.check(), "InvalidArgument")
+		wantCode(t, r.check(&call.Call{}), "InvalidArgument")
 	}
 }
 

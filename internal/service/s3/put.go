@@ -46,12 +46,13 @@ func (s *Service) putObject(ctx context.Context, c *call.Call, in *api.PutObject
 	out := &api.PutObjectOutput{
 		ETag:                    quoted(o.ETag),
 		VersionId:               shownVersion(b, o),
-		ServerSideEncryption:    o.SSE,
+		ServerSideEncryption:    o.shownSSE(),
 		SSEKMSKeyId:             o.KMSKey,
 		SSEKMSEncryptionContext: o.shownContext(o.Bucket, o.Key),
 		BucketKeyEnabled:        onlyTrue(o.BucketKey),
 		ChecksumType:            o.ChecksumType,
 	}
+	out.SSECustomerAlgorithm, out.SSECustomerKeyMD5 = w.sse.customer.shown()
 	if slot := putSlots(out)[o.algorithm()]; slot != nil {
 		*slot = o.Checksum
 	}
@@ -85,7 +86,7 @@ func (s *Service) put(ctx context.Context, c *call.Call, bucketName, key string,
 	if err := checkKey(key); err != nil {
 		return nil, nil, err
 	}
-	if err := w.check(); err != nil {
+	if err := w.check(c); err != nil {
 		return nil, nil, err
 	}
 	account, acl, err := w.ownership(c, b, key)
@@ -125,7 +126,11 @@ func (s *Service) storeObject(ctx context.Context, c *call.Call, b *bucket, o *o
 	o.envelope = e
 	in := newIntake(body, maxPut, cl, e.SSE == sseS3, store)
 	defer in.stop()
-	k, err := s.storeBody(ctx, blobArea+o.Body, dataKey, in)
+	sealed, dataKey, err := layered(blobArea+o.Body, dataKey, in)
+	if err != nil {
+		return kept{}, err
+	}
+	k, err := s.storeBody(ctx, blobArea+o.Body, dataKey, sealed)
 	if err != nil {
 		return kept{}, err
 	}

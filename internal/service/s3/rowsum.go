@@ -52,7 +52,7 @@ func rowSum(shown, rest uint32) int64 {
 // sum is the upper half of the row's checksum.
 func (e *entry) sum() uint32 {
 	var room [256]byte
-	return summing(room[:0]).text(e.Key, e.ETag, e.StorageClass, e.ChecksumAlgorithm, e.ChecksumType).
+	return summing(room[:0]).text(e.Key, e.ETag, e.StorageClass, e.Owner, e.ChecksumAlgorithm, e.ChecksumType).
 		number(state.Millis(e.Modified), e.Size).total()
 }
 
@@ -67,7 +67,7 @@ func (e *entry) check() error {
 // sum is what the row's checksum has to be.
 func (o *object) sum() int64 {
 	shown := entry{
-		Key: o.Key, Modified: o.Modified, Size: o.Size, ETag: o.ETag, StorageClass: o.StorageClass,
+		Key: o.Key, Modified: o.Modified, Size: o.Size, ETag: o.ETag, StorageClass: o.StorageClass, Owner: o.Owner,
 		ChecksumAlgorithm: o.ChecksumAlgorithm, ChecksumType: o.ChecksumType,
 	}
 	marker, bucketKey := int64(0), int64(0)
@@ -78,7 +78,7 @@ func (o *object) sum() int64 {
 		bucketKey = 1
 	}
 	var room [512]byte
-	rest := summing(room[:0]).text(o.Bucket, o.Version, o.Body, o.Checksum, o.Detail, o.Tags, o.SSE, o.KMSKey, o.Context).
+	rest := summing(room[:0]).text(o.Bucket, o.Version, o.Body, o.Checksum, o.Detail, o.Tags, o.ACL, o.SSE, o.KMSKey, o.Context).
 		number(marker, o.Parts, bucketKey)
 	return rowSum(shown.sum(), rest.total())
 }

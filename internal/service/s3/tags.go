@@ -172,15 +172,24 @@ func (s *Service) deleteObjectTagging(ctx context.Context, c *call.Call, in *api
 // setTags replaces the tags of a version, unless it was replaced meanwhile.
 func (s *Service) setTags(ctx context.Context, b *bucket, o *object, tags string) error {
 	return s.change(ctx, b, func(tx *state.Tx, _ *bucket) error {
-		tagged := *o
-		tagged.Tags = tags
-		n, err := tx.Exec(ctx, `UPDATE s3_object SET tags = $1, sum = $2 WHERE bucket = $3 AND key = $4 AND version = $5 AND seq = $6`,
-			tags, tagged.sum(), o.Bucket, o.Key, o.Version, o.Seq)
-		if err == nil && n == 0 {
-			return errNoSuchKey(o.Key)
-		}
-		return err
+		return o.revise(ctx, tx, func(now *object) { now.Tags = tags })
 	})
+}
+
+// revise changes the tags or the access control list of a version, unless the
+// version was replaced meanwhile.
+func (o *object) revise(ctx context.Context, tx *state.Tx, change func(now *object)) error {
+	now, err := findObject(ctx, tx, o.Bucket, o.Key, o.Version)
+	if errors.Is(err, state.ErrNotFound) || err == nil && now.Seq != o.Seq {
+		return errNoSuchKey(o.Key)
+	}
+	if err != nil {
+		return err
+	}
+	change(now)
+	_, err = tx.Exec(ctx, `UPDATE s3_object SET tags = $1, acl = $2, sum = $3 WHERE bucket = $4 AND key = $5 AND version = $6`,
+		now.Tags, now.ACL, now.sum(), o.Bucket, o.Key, o.Version)
+	return err
 }
 
 // shownVersion is the version id that an answer carries: none in a bucket that

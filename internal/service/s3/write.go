@@ -28,7 +28,7 @@ type write struct {
 func writeOfPut(in *api.PutObjectInput) *write {
 	return &write{
 		acl:     aclRequest{canned: in.ACL, grants: grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP)},
-		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)},
+		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}},
 		class:   in.StorageClass,
 		tagging: in.Tagging,
 		detail: detail{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType,
@@ -42,7 +42,7 @@ func writeOfPut(in *api.PutObjectInput) *write {
 func writeOfCopy(in *api.CopyObjectInput) *write {
 	return &write{
 		acl:     aclRequest{canned: in.ACL, grants: grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP)},
-		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)},
+		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}},
 		class:   in.StorageClass,
 		tagging: in.Tagging,
 		detail: detail{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType,
@@ -56,7 +56,7 @@ func writeOfCopy(in *api.CopyObjectInput) *write {
 func writeOfUpload(in *api.CreateMultipartUploadInput) *write {
 	return &write{
 		acl:     aclRequest{canned: in.ACL, grants: grantHeaders(in.GrantFullControl, in.GrantRead, in.GrantReadACP, "", in.GrantWriteACP)},
-		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customer(in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5)},
+		sse:     sseRequest{in.ServerSideEncryption, in.SSEKMSKeyId, in.SSEKMSEncryptionContext, in.BucketKeyEnabled, customerKey{in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5}},
 		class:   in.StorageClass,
 		tagging: in.Tagging,
 		detail: detail{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType,
@@ -137,7 +137,7 @@ func (w *write) addKeys(c *call.Call, t *target, keys policy.Keys) {
 		"s3:x-amz-website-redirect-location":                 w.detail.WebsiteRedirect,
 		"s3:" + headerSSE:                                    w.sse.algorithm,
 		"s3:" + headerKMSKey:                                 w.sse.conditionKey(c, region),
-		"s3:x-amz-server-side-encryption-customer-algorithm": w.sse.customer,
+		"s3:x-amz-server-side-encryption-customer-algorithm": w.sse.customer.algorithm,
 		"s3:if-match":                                        w.ifMatch,
 		"s3:if-none-match":                                   w.ifAbsent,
 	} {
@@ -166,8 +166,8 @@ const standardClass = "STANDARD"
 const maxMetadata = 2 << 10
 
 // check refuses what an object cannot be.
-func (w *write) check() error {
-	if err := w.sse.check(); err != nil {
+func (w *write) check(c *call.Call) error {
+	if err := w.sse.check(c); err != nil {
 		return err
 	}
 	if w.locked || w.hold {
