@@ -258,3 +258,15 @@ func TestSpare(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func BenchmarkCollect(b *testing.B) {
+	e := entry("s3", nil, false, "s3:GetObject arn:aws:s3:::b/p/Source/abc", "s3:GetObject arn:aws:s3:::b/q/abc")
+	reach := []string{"arn:aws:s3:::x/*", "arn:aws:s3:::b/p/*"}
+	c := NewCollector(roleARN)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := c.Add(e, reach); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

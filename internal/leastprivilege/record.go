@@ -59,6 +59,7 @@ const maxUses = 100_000
 type Collector struct {
 	record                   Record
 	uses, elsewhere, refused map[useKey]*Use
+	patterns                 map[string]grant // compiled
 }
 
 // useKey is what makes two uses the same.
@@ -69,6 +70,7 @@ func NewCollector(principal string) *Collector {
 	return &Collector{
 		record: Record{Principal: principal},
 		uses:   map[useKey]*Use{}, elsewhere: map[useKey]*Use{}, refused: map[useKey]*Use{},
+		patterns: map[string]grant{},
 	}
 }
 
@@ -109,7 +111,7 @@ func relies(j call.Judgement) bool {
 func (c *Collector) note(in map[useKey]*Use, e *call.Entry, j call.Judgement, reach []string) {
 	u := Use{Action: j.Action, Resource: j.Resource, By: by(j)}
 	u.Key, u.Value = narrowing(e.Call, j.Action)
-	u.Pattern = covering(reach, j.Resource)
+	u.Pattern = c.covering(reach, u)
 	k := useKey{u.Action, u.Resource, u.Pattern, u.Key, u.Value, u.By}
 	if in[k] == nil {
 		in[k] = &u
@@ -150,10 +152,13 @@ func narrowing(c *call.Call, action string) (key, value string) {
 	return "", ""
 }
 
-// covering is the first pattern that covers a resource, or "".
-func covering(patterns []string, resource string) string {
+// covering is the first pattern that covers a use, or "".
+func (c *Collector) covering(patterns []string, u Use) string {
 	for _, p := range patterns {
-		if allows("*", p).covers(Use{Action: "s3:GetObject", Resource: resource}) {
+		if _, ok := c.patterns[p]; !ok {
+			c.patterns[p] = allows("*", p)
+		}
+		if c.patterns[p].covers(u) {
 			return p
 		}
 	}
