@@ -56,6 +56,9 @@ func writeDecision(w io.Writer, d explain.Decision, again string) {
 		writeRepair(w, f)
 	}
 	if again != "" && slices.ContainsFunc(d.Fixes, func(f explain.Fix) bool { return f.Advice == "" }) {
+		if len(d.Carry) > 0 {
+			again += " --policies"
+		}
 		lipgloss.Fprintln(w, strong.Render("to put that in place: ")+name.Render(again))
 	}
 }

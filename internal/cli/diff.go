@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// context is how many lines a diff shows around a change.
+// diffContext is how many lines a diff shows around a change.
 const diffContext = 3
 
 // edit is one line of a diff: kept ' ', taken '-' or added '+'.
