@@ -286,6 +286,9 @@ func advice(service string, e *aws.Error) string {
 		if strings.Contains(e.Message, "pending deletion") {
 			return "cancel the key's deletion and enable it: kms:CancelKeyDeletion, kms:EnableKey"
 		}
+		if strings.Contains(e.Message, "pending import") {
+			return "import the key's material, again if it expired: kms:GetParametersForImport, kms:ImportKeyMaterial"
+		}
 	case "codecommit BranchDoesNotExistException":
 		return "push the branch, or name another one"
 	case "s3 NoSuchBucket":

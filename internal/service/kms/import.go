@@ -262,7 +262,7 @@ func (k key) place(ctx context.Context, tx *state.Tx, in *api.ImportKeyMaterialI
 	case !k.symmetric() && (in.ImportType != "" || in.KeyMaterialId != "" || in.KeyMaterialDescription != ""):
 		return materialRow{}, aws.Errorf("ValidationException", "ImportType, KeyMaterialId and KeyMaterialDescription are for symmetric encryption keys only.")
 	case kind == "NEW_KEY_MATERIAL":
-		return k.placeNew(in, rows, id, at >= 0)
+		return k.placeNew(ctx, tx, in, id, at >= 0)
 	case in.KeyMaterialId != "" && in.KeyMaterialId != id, at < 0:
 		return materialRow{}, errMaterial("The key material is not the same that was imported before.")
 	}
@@ -272,15 +272,18 @@ func (k key) place(ctx context.Context, tx *state.Tx, in *api.ImportKeyMaterialI
 }
 
 // placeNew is place for material that the key has not had.
-func (k key) placeNew(in *api.ImportKeyMaterialInput, rows []materialRow, id string, known bool) (materialRow, error) {
+func (k key) placeNew(ctx context.Context, tx *state.Tx, in *api.ImportKeyMaterialInput, id string, known bool) (materialRow, error) {
+	waiting, err := k.waiting(ctx, tx)
 	switch {
+	case err != nil:
+		return materialRow{}, err
 	case in.KeyMaterialId != "":
 		return materialRow{}, aws.Errorf("ValidationException", "You cannot specify KeyMaterialId with ImportType NEW_KEY_MATERIAL.")
 	case k.MultiRegion == replica:
 		return materialRow{}, errNotPrimary(k.arn())
 	case known:
 		return materialRow{}, errMaterial("The key material is associated with the key already.")
-	case len(rows) > 0 && rows[len(rows)-1].Version > k.Version:
+	case waiting > 0:
 		return materialRow{}, aws.Errorf("KMSInvalidStateException", "%s has key material that is pending rotation.", k.arn())
 	}
 	return materialRow{Version: k.Version + 1, ID: id, Description: in.KeyMaterialDescription}, nil
@@ -326,6 +329,25 @@ func (k key) settleImport(ctx context.Context, tx *state.Tx) error {
 	return nil
 }
 
+// waiting counts the keys of a key's set that have material which waits for
+// its rotation.
+func (k key) waiting(ctx context.Context, tx *state.Tx) (n int, err error) {
+	list, err := k.family(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	for _, o := range list {
+		rows, err := o.materialRows(ctx, tx)
+		if err != nil {
+			return 0, err
+		}
+		if len(rows) > 0 && rows[len(rows)-1].Version > k.Version {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // waitingState is the state of material that waits for its rotation: of a
 // multi-Region key, until all replicas have it, another one.
 func (k key) waitingState(ctx context.Context, tx *state.Tx) (string, error) {
@@ -333,14 +355,12 @@ func (k key) waitingState(ctx context.Context, tx *state.Tx) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, o := range list {
-		rows, err := o.materialRows(ctx, tx)
-		if err != nil {
-			return "", err
-		}
-		if !slices.ContainsFunc(rows, func(m materialRow) bool { return m.Version == k.Version+1 && m.Present }) {
-			return "PENDING_MULTI_REGION_IMPORT_AND_ROTATION", nil
-		}
+	n, err := k.waiting(ctx, tx)
+	if err != nil {
+		return "", err
+	}
+	if n < len(list) {
+		return "PENDING_MULTI_REGION_IMPORT_AND_ROTATION", nil
 	}
 	return "PENDING_ROTATION", nil
 }

@@ -55,17 +55,21 @@ func (k key) materialRows(ctx context.Context, tx *state.Tx) ([]materialRow, err
 }
 
 // putMaterial stores a version of a key's material, or brings back one that
-// was away.
+// was away. Material is never put over other material.
 func (s *Service) putMaterial(ctx context.Context, tx *state.Tx, k key, m materialRow, secret []byte) error {
 	sealed := s.seals.Seal(secret, materialRef{k.arn(), m.Version}.bound())
-	_, err := tx.Exec(ctx, `
+	n, err := tx.Exec(ctx, `
 		INSERT INTO kms_material (account, region, key_id, version, id, cause, created, sealed, expires, description)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (account, region, key_id, version)
-		DO UPDATE SET sealed = excluded.sealed, expires = excluded.expires, description = excluded.description`,
+		DO UPDATE SET sealed = excluded.sealed, expires = excluded.expires, description = excluded.description
+		WHERE kms_material.id = excluded.id`,
 		k.Account, k.Region, k.ID, m.Version, m.ID, m.Cause, m.Created, sealed, m.Expires, m.Description)
 	if err != nil {
 		return fmt.Errorf("store material of %s: %w", k.arn(), err)
+	}
+	if n == 0 {
+		return fmt.Errorf("%s has other material of version %d", k.arn(), m.Version)
 	}
 	return nil
 }

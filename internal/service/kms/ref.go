@@ -32,7 +32,7 @@ var keyIDForm = regexp.MustCompile(`^(mrk-[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[
 func keyRef(c *call.Call, text string) (ref, error) {
 	r, err := anyRef(c, text)
 	if err == nil && r.alias != "" {
-		return ref{}, aws.Errorf("NotFoundException", "Invalid keyId '%s'", text)
+		return ref{}, aws.Errorf("InvalidArnException", "Key Aliases are not supported for this operation.")
 	}
 	return r, err
 }
