@@ -109,13 +109,20 @@ func (e *principal) isRoleOf(p *aws.Principal) bool {
 }
 
 func (e *principal) namesID(p *aws.Principal) strength {
-	switch {
-	case p.Kind == aws.User && e.name == p.ID:
-		return direct
-	case p.Kind == aws.Federated && p.ParentID != "" && e.name == p.ParentID:
-		return byRole
-	case p.Kind == aws.Session && len(p.ID) > len(e.name) && p.ID[:len(e.name)] == e.name && p.ID[len(e.name)] == ':':
-		return byRole
+	switch p.Kind {
+	case aws.Session:
+		// Ids are of one length and begin alike: their ends tell most apart.
+		if n := len(e.name); len(p.ID) > n && p.ID[n] == ':' && p.ID[n-1] == e.name[n-1] && p.ID[:n] == e.name {
+			return byRole
+		}
+	case aws.User:
+		if e.name == p.ID {
+			return direct
+		}
+	case aws.Federated:
+		if e.name == p.ParentID {
+			return byRole
+		}
 	}
 	return notNamed
 }
