@@ -49,7 +49,7 @@ func TestDemoKeep(t *testing.T) {
 		if _, rest, ok := strings.Cut(lines.Text(), "sekisho env pipeline --data "); ok {
 			data, _, _ = strings.Cut(rest, " ")
 		}
-		if strings.Contains(lines.Text(), "sekisho explain") {
+		if data != "" && strings.Contains(lines.Text(), "sekisho explain") {
 			break
 		}
 	}
