@@ -111,8 +111,8 @@ func (s *Service) createBucket(ctx context.Context, c *call.Call, in *api.Create
 		if _, absent := errors.AsType[*aws.Error](err); !absent {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO s3_bucket (`+bucketColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-			b.Name, b.Account, b.Region, b.Created, b.Versioning, b.Policy, b.PolicyID, b.Ownership, b.Encryption, b.PublicAccess, b.Tags, b.ACL)
+		_, err = tx.Exec(ctx, `INSERT INTO s3_bucket (`+bucketColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			b.Name, b.Account, b.Region, b.Created, b.Versioning, b.Policy, b.PolicyID, b.Ownership, b.Encryption, b.PublicAccess, b.Tags, b.ACL, b.Config)
 		return err
 	})
 	if err != nil {
@@ -166,9 +166,6 @@ func errLocation(message string) error {
 
 // checkNewBucket refuses what a new bucket cannot be.
 func checkNewBucket(in *api.CreateBucketInput) error {
-	if isTrue(in.ObjectLockEnabledForBucket) {
-		return errHeaderNotImplemented("x-amz-bucket-object-lock-enabled")
-	}
 	if in.BucketNamespace != "" && in.BucketNamespace != "global" {
 		return errHeaderNotImplemented("x-amz-bucket-namespace")
 	}
@@ -197,6 +194,9 @@ func newBucket(c *call.Call, in *api.CreateBucketInput, region string) (*bucket,
 	var err error
 	if b.ACL, err = newBucketACL(in, b.Account); err != nil {
 		return nil, err
+	}
+	if isTrue(in.ObjectLockEnabledForBucket) {
+		b.Versioning, b.Config = versioningEnabled, (&config{Lock: &lockConfig{}}).stored()
 	}
 	if cfg := in.CreateBucketConfiguration; cfg != nil {
 		tags, err := bucketTags(cfg.Tags)

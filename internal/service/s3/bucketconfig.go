@@ -44,7 +44,12 @@ func (s *Service) putBucketVersioning(ctx context.Context, c *call.Call, in *api
 	case cfg.MFADelete == versioningEnabled:
 		return nil, errNotImplemented("MFA delete is not implemented")
 	}
-	err = s.change(ctx, b, func(tx *state.Tx, _ *bucket) error {
+	err = s.change(ctx, b, func(tx *state.Tx, now *bucket) error {
+		if has, err := now.config(); err != nil {
+			return err
+		} else if has.Lock != nil && cfg.Status != versioningEnabled {
+			return errBucketState("An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.")
+		}
 		_, err := tx.Exec(ctx, `UPDATE s3_bucket SET versioning = $1 WHERE name = $2`, cfg.Status, b.Name)
 		return err
 	})

@@ -74,14 +74,19 @@ func (s *Service) deleteObject(ctx context.Context, c *call.Call, in *api.Delete
 	if err != nil {
 		return nil, err
 	}
-	d := deletion{key: in.Key, version: in.VersionId, match: in.IfMatch, marker: aws.RandomText(32, aws.Alnum)}
+	d := deletion{
+		key: in.Key, version: in.VersionId, match: in.IfMatch, marker: aws.RandomText(32, aws.Alnum),
+		bypass: isTrue(in.BypassGovernanceRetention), now: c.Time,
+	}
 	if err := d.check(); err != nil {
 		return nil, err
 	}
 	var done deleted
 	err = s.change(ctx, b, func(tx *state.Tx, now *bucket) (err error) {
-		done, err = d.do(ctx, tx, now, stamp(c))
-		return err
+		if done, err = d.do(ctx, tx, now, stamp(c)); err != nil {
+			return err
+		}
+		return s.deleted(ctx, tx, now, because(c, "DeleteObject"), d.key, done)
 	})
 	if err != nil {
 		return nil, err
@@ -94,6 +99,8 @@ type deletion struct {
 	key, version string
 	match        string // If-Match
 	marker       string // the version id that a delete marker takes
+	bypass       bool   // a retention in governance mode counts for nothing
+	now          time.Time
 }
 
 func (d *deletion) check() error {
@@ -109,6 +116,7 @@ type deleted struct {
 	version string
 	marker  bool // a delete marker was made, or was what is gone
 	made    bool
+	gone    *object // the version that is no more; nil when there was none
 }
 
 // do deletes: a version for good, or the object by putting a delete marker on
@@ -135,6 +143,9 @@ func (d *deletion) do(ctx context.Context, tx *state.Tx, b *bucket, at time.Time
 	if err != nil && !errors.Is(err, errDamaged) {
 		return deleted{}, err
 	}
+	if err := d.mayGo(ctx, tx, b, version); err != nil {
+		return deleted{}, err
+	}
 	if err := removeVersion(ctx, tx, b, d.key, version, at); err != nil {
 		return deleted{}, err
 	}
@@ -142,7 +153,7 @@ func (d *deletion) do(ctx context.Context, tx *state.Tx, b *bucket, at time.Time
 		_, err = tx.Exec(ctx, `UPDATE s3_object SET latest = 1 WHERE bucket = $1 AND key = $2
 			AND seq = (SELECT MAX(seq) FROM s3_object WHERE bucket = $1 AND key = $2)`, b.Name, d.key)
 	}
-	return deleted{version: d.version, marker: gone.Marker}, err
+	return deleted{version: d.version, marker: gone.Marker, gone: gone}, err
 }
 
 // mustMatch is If-Match: there is an object, and it has the entity tag.
@@ -196,6 +207,9 @@ func (s *Service) deleteObjects(ctx context.Context, c *call.Call, in *api.Delet
 				failed = append(failed, failedDeletion(d.key, d.version, e))
 				continue
 			}
+			if err == nil {
+				err = s.deleted(ctx, tx, now, because(c, "DeleteObject"), d.key, r)
+			}
 			if err != nil {
 				return err
 			}
@@ -226,7 +240,10 @@ func (s *Service) noBucket(out *api.DeleteObjectsOutput, in *api.DeleteObjectsIn
 func (s *Service) allowedDeletions(ctx context.Context, c *call.Call, t *target, in *api.DeleteObjectsInput, out *api.DeleteObjectsOutput) ([]*deletion, error) {
 	var allowed []*deletion
 	for _, one := range in.Delete.Objects {
-		d := &deletion{key: one.Key, version: one.VersionId, match: one.ETag, marker: aws.RandomText(32, aws.Alnum)}
+		d := &deletion{
+			key: one.Key, version: one.VersionId, match: one.ETag, marker: aws.RandomText(32, aws.Alnum),
+			bypass: isTrue(in.BypassGovernanceRetention), now: c.Time,
+		}
 		err := d.check()
 		if err == nil && (one.LastModifiedTime != nil || one.Size != nil) {
 			err = errNotImplemented("Conditions on size and time are not implemented")

@@ -80,6 +80,10 @@ func dropUpload(ctx context.Context, tx *state.Tx, id string, at time.Time) erro
 	if err := releaseParts(ctx, tx, id, at); err != nil {
 		return err
 	}
+	if _, err := tx.Exec(ctx, `DELETE FROM s3_lock WHERE version = $1
+		AND (bucket, key) IN (SELECT bucket, key FROM s3_upload WHERE id = $1)`, id); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `DELETE FROM s3_upload WHERE id = $1`, id)
 	return err
 }
@@ -130,6 +134,9 @@ func (s *Service) createMultipartUpload(ctx context.Context, c *call.Call, in *a
 	if err := w.check(c); err != nil {
 		return nil, err
 	}
+	if err := w.lock.foresee(b, c.Time); err != nil {
+		return nil, err
+	}
 	account, acl, err := w.ownership(c, b, in.Key)
 	if err != nil {
 		return nil, err
@@ -163,7 +170,10 @@ func (s *Service) createMultipartUpload(ctx context.Context, c *call.Call, in *a
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 			u.ID, u.Bucket, u.Key, u.Initiated, u.Initiator, u.StorageClass, u.ChecksumAlgorithm, u.ChecksumType, u.Detail, u.Tags,
 			u.Owner, u.ACL, u.SSE, u.KMSKey, u.SealedKey, u.Context, u.BucketKey, u.AskedSSE, u.AskedKMSKey)
-		return err
+		if err != nil || w.lock == (lock{}) {
+			return err
+		}
+		return w.lock.put(ctx, tx, u.Bucket, u.Key, u.ID)
 	})
 	if err != nil {
 		return nil, err
@@ -456,7 +466,17 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *call.Call, in 
 		if _, err := tx.Exec(ctx, `DELETE FROM s3_upload WHERE id = $1`, u.ID); err != nil {
 			return err
 		}
-		return replaceNewest(ctx, tx, now, o, version, cond, c.Time)
+		asked, err := takeLock(ctx, tx, now, u)
+		if err != nil {
+			return err
+		}
+		if err := replaceNewest(ctx, tx, now, o, version, cond, c.Time); err != nil {
+			return err
+		}
+		if err := lockNew(ctx, tx, now, o, asked); err != nil {
+			return err
+		}
+		return s.created(ctx, tx, c, now, o)
 	})
 	if err != nil {
 		return nil, err

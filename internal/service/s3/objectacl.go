@@ -63,7 +63,10 @@ func (s *Service) putObjectAcl(ctx context.Context, c *call.Call, in *api.PutObj
 		if err != nil {
 			return err
 		}
-		return o.revise(ctx, tx, func(now *object) { now.ACL = stored })
+		if err := o.revise(ctx, tx, func(now *object) { now.ACL = stored }); err != nil {
+			return err
+		}
+		return s.tagged(ctx, tx, c, now, o, objectACLUpdated)
 	})
 	if err != nil {
 		return nil, err

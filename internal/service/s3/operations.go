@@ -1,13 +1,15 @@
 package s3
 
 import (
+	"slices"
+
 	api "github.com/sekisho/sekisho/internal/api/s3"
 	"github.com/sekisho/sekisho/internal/call"
 )
 
 // Operations is the table of contents: name, permission, deed.
 func (s *Service) Operations() []call.Operation {
-	return append(s.bucketOperations(), s.objectOperations()...)
+	return slices.Concat(s.bucketOperations(), s.objectOperations(), s.configOperations())
 }
 
 func (s *Service) bucketOperations() []call.Operation {
@@ -60,12 +62,8 @@ func (s *Service) bucketOperations() []call.Operation {
 			absent[api.GetBucketReplicationInput, api.GetBucketReplicationOutput](s, "ReplicationConfigurationNotFoundError", "The replication configuration was not found")),
 		call.Op("DeleteBucketReplication", onBucket[api.DeleteBucketReplicationInput](s, "s3:PutReplicationConfiguration"),
 			empty[api.DeleteBucketReplicationInput, api.DeleteBucketReplicationOutput](s)),
-		call.Op("GetObjectLockConfiguration", onBucket[api.GetObjectLockConfigurationInput](s, "s3:GetBucketObjectLockConfiguration"),
-			absent[api.GetObjectLockConfigurationInput, api.GetObjectLockConfigurationOutput](s, "ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket")),
 		call.Op("GetBucketLogging", onBucket[api.GetBucketLoggingInput](s, "s3:GetBucketLogging"),
 			empty[api.GetBucketLoggingInput, api.GetBucketLoggingOutput](s)),
-		call.Op("GetBucketNotificationConfiguration", onBucket[api.GetBucketNotificationConfigurationInput](s, "s3:GetBucketNotification"),
-			empty[api.GetBucketNotificationConfigurationInput, api.GetBucketNotificationConfigurationOutput](s)),
 		call.Op("GetBucketAccelerateConfiguration", onBucket[api.GetBucketAccelerateConfigurationInput](s, "s3:GetAccelerateConfiguration"),
 			empty[api.GetBucketAccelerateConfigurationInput, api.GetBucketAccelerateConfigurationOutput](s)),
 		call.Op("GetBucketRequestPayment", onBucket[api.GetBucketRequestPaymentInput](s, "s3:GetBucketRequestPayment"), s.getBucketRequestPayment),

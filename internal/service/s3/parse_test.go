@@ -224,7 +224,6 @@ func TestCreateBucketRefusals(t *testing.T) {
 			in   api.CreateBucketInput
 			code string
 		}{
-			{api.CreateBucketInput{ObjectLockEnabledForBucket: new(true)}, "NotImplemented"},
 			{api.CreateBucketInput{BucketNamespace: "account-regional"}, "NotImplemented"},
 			{api.CreateBucketInput{ObjectOwnership: "ObjectWriter", ACL: "public-read"}, "InvalidBucketAclWithBlockPublicAccessError"},
 			{api.CreateBucketInput{ObjectOwnership: "ObjectWriter", GrantRead: "id=x"}, "InvalidArgument"},

@@ -89,6 +89,9 @@ func (s *Service) put(ctx context.Context, c *call.Call, bucketName, key string,
 	if err := w.check(c); err != nil {
 		return nil, nil, err
 	}
+	if err := w.lock.foresee(b, c.Time); err != nil {
+		return nil, nil, err
+	}
 	account, acl, err := w.ownership(c, b, key)
 	if err != nil {
 		return nil, nil, err
@@ -106,7 +109,7 @@ func (s *Service) put(ctx context.Context, c *call.Call, bucketName, key string,
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.publish(ctx, c, b, o, cond, k); err != nil {
+	if err := s.publish(ctx, c, b, o, w.lock, cond, k); err != nil {
 		s.discard(ctx, k)
 		return nil, nil, err
 	}
@@ -202,13 +205,19 @@ func (s *Service) foresee(ctx context.Context, b *bucket, key string, cond condi
 }
 
 // publish makes o the newest version of its key, whose body is k.
-func (s *Service) publish(ctx context.Context, c *call.Call, b *bucket, o *object, cond conditions, k kept) error {
+func (s *Service) publish(ctx context.Context, c *call.Call, b *bucket, o *object, asked lock, cond conditions, k kept) error {
 	version := aws.RandomText(32, aws.Alnum)
 	return s.change(ctx, b, func(tx *state.Tx, now *bucket) error {
 		if err := k.keep(ctx, tx); err != nil {
 			return err
 		}
-		return replaceNewest(ctx, tx, now, o, version, cond, c.Time)
+		if err := replaceNewest(ctx, tx, now, o, version, cond, c.Time); err != nil {
+			return err
+		}
+		if err := lockNew(ctx, tx, now, o, asked); err != nil {
+			return err
+		}
+		return s.created(ctx, tx, c, now, o)
 	})
 }
 

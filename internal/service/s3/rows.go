@@ -32,9 +32,10 @@ type bucket struct {
 	PublicAccess string    `db:"public_access"`
 	Tags         string    `db:"tags"`
 	ACL          string    `db:"acl"`
+	Config       string    `db:"config"`
 }
 
-const bucketColumns = `name, account, region, created, versioning, policy, policy_id, ownership, encryption, public_access, tags, acl`
+const bucketColumns = `name, account, region, created, versioning, policy, policy_id, ownership, encryption, public_access, tags, acl, config`
 
 // is reports whether two rows are of the same bucket: a name can be given up
 // and taken again.

@@ -147,7 +147,7 @@ func (s *Service) putObjectTagging(ctx context.Context, c *call.Call, in *api.Pu
 	if err != nil {
 		return nil, err
 	}
-	if err := s.setTags(ctx, b, o, tags); err != nil {
+	if err := s.setTags(ctx, c, b, o, tags, objectTagsAdded); err != nil {
 		return nil, err
 	}
 	return &api.PutObjectTaggingOutput{VersionId: shownVersion(b, o)}, nil
@@ -163,16 +163,20 @@ func (s *Service) deleteObjectTagging(ctx context.Context, c *call.Call, in *api
 	if err != nil {
 		return nil, err
 	}
-	if err := s.setTags(ctx, b, o, ""); err != nil {
+	if err := s.setTags(ctx, c, b, o, "", objectTagsDeleted); err != nil {
 		return nil, err
 	}
 	return &api.DeleteObjectTaggingOutput{VersionId: shownVersion(b, o)}, nil
 }
 
-// setTags replaces the tags of a version, unless it was replaced meanwhile.
-func (s *Service) setTags(ctx context.Context, b *bucket, o *object, tags string) error {
-	return s.change(ctx, b, func(tx *state.Tx, _ *bucket) error {
-		return o.revise(ctx, tx, func(now *object) { now.Tags = tags })
+// setTags replaces the tags of a version, unless it was replaced meanwhile,
+// and tells of it by an event.
+func (s *Service) setTags(ctx context.Context, c *call.Call, b *bucket, o *object, tags, event string) error {
+	return s.change(ctx, b, func(tx *state.Tx, now *bucket) error {
+		if err := o.revise(ctx, tx, func(now *object) { now.Tags = tags }); err != nil {
+			return err
+		}
+		return s.tagged(ctx, tx, c, now, o, event)
 	})
 }
 

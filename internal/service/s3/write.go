@@ -19,8 +19,7 @@ type write struct {
 	class    string
 	tagging  string
 	detail   detail
-	locked   bool // an object lock header was sent
-	hold     bool // and it was the legal hold
+	lock     lock // of the object lock headers
 	ifMatch  string
 	ifAbsent string // If-None-Match
 }
@@ -33,8 +32,7 @@ func writeOfPut(in *api.PutObjectInput) *write {
 		tagging: in.Tagging,
 		detail: detail{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType,
 			in.Expires, in.WebsiteRedirectLocation, in.Metadata},
-		locked:  in.ObjectLockMode != "" || in.ObjectLockRetainUntilDate != nil,
-		hold:    in.ObjectLockLegalHoldStatus != "",
+		lock:    askedLock(in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus),
 		ifMatch: in.IfMatch, ifAbsent: in.IfNoneMatch,
 	}
 }
@@ -47,8 +45,7 @@ func writeOfCopy(in *api.CopyObjectInput) *write {
 		tagging: in.Tagging,
 		detail: detail{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType,
 			in.Expires, in.WebsiteRedirectLocation, in.Metadata},
-		locked:  in.ObjectLockMode != "" || in.ObjectLockRetainUntilDate != nil,
-		hold:    in.ObjectLockLegalHoldStatus != "",
+		lock:    askedLock(in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus),
 		ifMatch: in.IfMatch, ifAbsent: in.IfNoneMatch,
 	}
 }
@@ -61,8 +58,7 @@ func writeOfUpload(in *api.CreateMultipartUploadInput) *write {
 		tagging: in.Tagging,
 		detail: detail{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType,
 			in.Expires, in.WebsiteRedirectLocation, in.Metadata},
-		locked: in.ObjectLockMode != "" || in.ObjectLockRetainUntilDate != nil,
-		hold:   in.ObjectLockLegalHoldStatus != "",
+		lock: askedLock(in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus),
 	}
 }
 
@@ -112,10 +108,10 @@ func (w *write) needs(c *call.Call, t *target, key string, more policy.Keys) ([]
 		}
 		needs = append(needs, t.in("s3:PutObjectTagging", key, tagging))
 	}
-	if w.locked {
+	if w.lock.retains() {
 		needs = append(needs, t.in("s3:PutObjectRetention", key, keys()))
 	}
-	if w.hold {
+	if w.lock.Hold != "" {
 		needs = append(needs, t.in("s3:PutObjectLegalHold", key, keys()))
 	}
 	if w.ifMatch != "" {
@@ -132,6 +128,7 @@ func (w *write) addKeys(c *call.Call, t *target, keys policy.Keys) {
 		region = t.bucket.Region
 	}
 	addACLKeys(keys, &w.acl)
+	w.lock.addKeys(keys, c.Time)
 	for name, value := range map[string]string{
 		"s3:x-amz-storage-class":                             w.class,
 		"s3:x-amz-website-redirect-location":                 w.detail.WebsiteRedirect,
@@ -169,9 +166,6 @@ const maxMetadata = 2 << 10
 func (w *write) check(c *call.Call) error {
 	if err := w.sse.check(c); err != nil {
 		return err
-	}
-	if w.locked || w.hold {
-		return errInvalidRequest("Bucket is missing Object Lock Configuration")
 	}
 	if readable, known := classes[w.class]; w.class != "" && !readable {
 		if known {
