@@ -68,7 +68,8 @@ func (k *Checkpoint) bound(ctx context.Context, c *call.Call, n call.Need, set *
 // serviceLinked reports whether a session wears a service-linked role, which
 // neither kind of policy binds.
 func serviceLinked(p aws.Principal) bool {
-	return p.Kind == aws.Session && strings.Contains(p.RoleARN, ":role/aws-service-role/")
+	role, _ := aws.ParseARN(p.RoleARN) // a path may hold colons, too
+	return p.Kind == aws.Session && strings.HasPrefix(role.Resource, "role/aws-service-role/")
 }
 
 // governed reports whether resource control policies are asked about a need:

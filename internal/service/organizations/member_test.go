@@ -97,6 +97,12 @@ func TestServiceControlPolicies(t *testing.T) {
 		if got := w.ask(as(linked), asking{Action: "s3:PutObject", Resource: "*"}); !strings.Contains(got, "identity-based") {
 			t.Errorf("a service-linked role is bound by its own policies only: %q", got)
 		}
+		// A path may hold a colon, and is no way past the organization.
+		const sly = "/x:role/aws-service-role/x.amazonaws.com/"
+		slyRole := session("222222222222", sly, "sly")
+		if got := w.ask(as(slyRole), put); got != byDenySCP {
+			t.Errorf("a role below %s: %q", sly, got)
+		}
 		check("a service", as(aws.ServicePrincipal("events.amazonaws.com")), "because no resource-based policy allows the s3:PutObject action")
 
 		// Somebody of a member account is bound wherever the resource is.
