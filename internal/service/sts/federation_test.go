@@ -119,7 +119,23 @@ func TestGetFederationToken(t *testing.T) {
 		_, err = api.Client{Invoker: bobs}.GetFederationToken(ctx(), &api.GetFederationTokenInput{Name: "bob"})
 		w.refused("GetFederationToken", err, "AccessDenied", "Cannot call GetFederationToken with session credentials")
 
+		// Nor what sessions of a user's own may not.
+		own := must(api.Client{Invoker: w.env.Door.As(alice)}.GetSessionToken(ctx(), &api.GetSessionTokenInput{}))(w).Credentials
+		_, self, err := w.iam.Key(ctx(), own.AccessKeyId, own.SessionToken)
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.env.Grant("alice@"+one, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sts:*","Resource":"*"}}`)
+		for _, who := range []call.Invoker{bobs, w.env.Door.As(call.Session{Principal: self, Region: "us-east-1"})} {
+			_, err = api.Client{Invoker: who}.GetAccessKeyInfo(ctx(), &api.GetAccessKeyInfoInput{AccessKeyId: own.AccessKeyId})
+			w.refused("GetAccessKeyInfo", err, "AccessDenied", "Cannot call GetAccessKeyInfo with session credentials")
+			_, err = api.Client{Invoker: who}.DecodeAuthorizationMessage(ctx(), &api.DecodeAuthorizationMessageInput{EncodedMessage: "x"})
+			w.refused("DecodeAuthorizationMessage", err, "AccessDenied", "Cannot call DecodeAuthorizationMessage with session credentials")
+		}
+
 		// The permissions, each missing once.
+		w.env.Forget("alice@" + one)
+		w.env.Grant("alice@"+one, mayFederate)
 		ask := func(in *api.GetFederationTokenInput) error {
 			_, err := api.Client{Invoker: w.env.Door.As(alice)}.GetFederationToken(ctx(), in)
 			return err

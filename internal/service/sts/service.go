@@ -78,7 +78,10 @@ func (s *Service) getCallerIdentity(_ context.Context, c *call.Call, _ *api.GetC
 	return &api.GetCallerIdentityOutput{UserId: c.Principal.ID, Account: c.Principal.Account, Arn: c.Principal.ARN}, nil
 }
 
-func (s *Service) getAccessKeyInfoNeeds(context.Context, *call.Call, *api.GetAccessKeyInfoInput) ([]call.Need, error) {
+func (s *Service) getAccessKeyInfoNeeds(_ context.Context, c *call.Call, _ *api.GetAccessKeyInfoInput) ([]call.Need, error) {
+	if err := barred(c); err != nil {
+		return nil, err
+	}
 	return []call.Need{{Action: "sts:GetAccessKeyInfo", Resource: "*"}}, nil
 }
 
@@ -92,7 +95,10 @@ func (s *Service) getAccessKeyInfo(_ context.Context, _ *call.Call, in *api.GetA
 	return &api.GetAccessKeyInfoOutput{Account: account}, nil
 }
 
-func (s *Service) decodeAuthorizationMessageNeeds(context.Context, *call.Call, *api.DecodeAuthorizationMessageInput) ([]call.Need, error) {
+func (s *Service) decodeAuthorizationMessageNeeds(_ context.Context, c *call.Call, _ *api.DecodeAuthorizationMessageInput) ([]call.Need, error) {
+	if err := barred(c); err != nil {
+		return nil, err
+	}
 	return []call.Need{{Action: "sts:DecodeAuthorizationMessage", Resource: "*"}}, nil
 }
 
@@ -105,6 +111,15 @@ func (s *Service) decodeAuthorizationMessage(_ context.Context, c *call.Call, in
 		}
 	}
 	return nil, aws.Errorf("InvalidAuthorizationMessageException", "The message could not be decoded.") // AWS's own text is not confirmed
+}
+
+// barred refuses credentials of GetSessionToken and GetFederationToken: of STS
+// they have only GetCallerIdentity, and those of a user AssumeRole.
+func barred(c *call.Call) error {
+	if p := c.Principal; p.Kind == aws.Federated || p.Temporary && p.Kind != aws.Session {
+		return denied("Cannot call " + c.Operation + " with session credentials") // AWS's own text is not confirmed
+	}
+	return nil
 }
 
 func denied(message string) *aws.Error {
