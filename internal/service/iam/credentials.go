@@ -199,6 +199,9 @@ func (s *Service) changeCredential(ctx context.Context, c *call.Call, userName, 
 }
 
 func (s *Service) updateServiceSpecificCredential(ctx context.Context, c *call.Call, in *api.UpdateServiceSpecificCredentialInput) (*api.UpdateServiceSpecificCredentialOutput, error) {
+	if err := checkStatus(in.Status); err != nil {
+		return nil, err
+	}
 	_, _, err := s.changeCredential(ctx, c, in.UserName, in.ServiceSpecificCredentialId, updateCredentialStatus, in.Status)
 	return nil, err
 }

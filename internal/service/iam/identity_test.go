@@ -455,6 +455,44 @@ func TestSessionOfUserCannotReachIAM(t *testing.T) {
 	})
 }
 
+// TestSessionFollowsItsUser holds that a user's session goes by the name that the
+// user has now: the old one may be somebody else's.
+func TestSessionFollowsItsUser(t *testing.T) {
+	each(t, iam.Options{}, func(w world) {
+		w.env.Door.Serve("sts", sts.New(w.iam, w.env.Master.For(iam.TokenPurpose), sts.Options{}).Operations())
+		alice := w.user("alice", allowAll)
+		c := must(stsapi.Client{Invoker: w.env.Door.As(sessionOf(alice))}.GetSessionToken(ctx(), &stsapi.GetSessionTokenInput{}))(w).Credentials
+		must(w.root.UpdateUser(ctx(), &api.UpdateUserInput{UserName: "alice", NewUserName: "ann", NewPath: "/ops/"}))(w)
+		must(w.root.CreateUser(ctx(), &api.CreateUserInput{UserName: "alice"}))(w)
+		_, p, err := w.iam.Key(ctx(), c.AccessKeyId, c.SessionToken)
+		if err != nil || p.ARN != "arn:aws:iam::"+one+":user/ops/ann" || p.ID != alice.ID {
+			t.Errorf("the session stands for %s (%s), %v", p.ARN, p.ID, err)
+		}
+	})
+}
+
+// TestUsersOfOddPaths holds that whoever may change passwords by the account's
+// policy may do so below any path.
+func TestUsersOfOddPaths(t *testing.T) {
+	each(t, iam.Options{}, func(w world) {
+		must(w.root.UpdateAccountPasswordPolicy(ctx(), &api.UpdateAccountPasswordPolicyInput{AllowUsersToChangePassword: new(true)}))(w)
+		for _, path := range []string{`/a"b/`, `/a*?/`, `/${aws:username}/`, `/","Action":"*/`, `/\/`} {
+			name := fmt.Sprintf("u%x", path)
+			p := w.user(name, "")
+			must(w.root.CreateLoginProfile(ctx(), &api.CreateLoginProfileInput{UserName: name, Password: "Secret-1"}))(w)
+			must(w.root.UpdateUser(ctx(), &api.UpdateUserInput{UserName: name, NewPath: path}))(w)
+			p.ARN = "arn:aws:iam::" + one + ":user" + path + name
+			client := api.Client{Invoker: w.env.Door.As(sessionOf(p))}
+			if _, err := client.ChangePassword(ctx(), &api.ChangePasswordInput{OldPassword: "Secret-1", NewPassword: "Secret-2"}); err != nil {
+				t.Errorf("path %s: %v", path, err)
+			}
+			if _, err := client.CreateAccessKey(ctx(), &api.CreateAccessKeyInput{}); code(err) != "AccessDenied" {
+				t.Errorf("path %s: another operation: %v", path, err)
+			}
+		}
+	})
+}
+
 func BenchmarkFor(b *testing.B) {
 	db, s, p := benchWorld(b)
 	defer db.Close()

@@ -23,7 +23,11 @@ type keyRow struct {
 	Created time.Time `db:"created"`
 }
 
-const active = "Active"
+// What an access key can be, or another credential.
+const (
+	active   = "Active"
+	inactive = "Inactive"
+)
 
 const (
 	listKeys  = `SELECT id, account, user_id, secret, status, created FROM iam_access_key WHERE user_id = $1 ORDER BY id`
@@ -120,7 +124,20 @@ func (s *Service) changeKey(ctx context.Context, c *call.Call, userName, keyID, 
 	})
 }
 
+// checkStatus refuses a status that nobody can set: the model has one for keys
+// of other services that expire by themselves.
+func checkStatus(status string) error {
+	if status == active || status == inactive {
+		return nil
+	}
+	return aws.Errorf("ValidationError", "1 validation error detected: Value '%s' at 'status' failed to satisfy constraint: "+
+		"Member must satisfy enum value set: [%s, %s]", status, active, inactive)
+}
+
 func (s *Service) updateAccessKey(ctx context.Context, c *call.Call, in *api.UpdateAccessKeyInput) (*api.UpdateAccessKeyOutput, error) {
+	if err := checkStatus(in.Status); err != nil {
+		return nil, err
+	}
 	return nil, s.changeKey(ctx, c, in.UserName, in.AccessKeyId, `UPDATE iam_access_key SET status = $3 WHERE id = $1 AND user_id = $2`, in.Status)
 }
 
@@ -168,7 +185,7 @@ func (s *Service) Key(ctx context.Context, keyID, sessionToken string) (seal.Sec
 }
 
 // sessionKey reads a session's token, which holds everything but whether its
-// user or role is still there.
+// user or role is still there, and what the user is called now.
 func (s *Service) sessionKey(ctx context.Context, keyID, text string) (seal.Secret, aws.Principal, error) {
 	session, ok := s.cache.opened(keyID, text)
 	if !ok {
@@ -181,10 +198,15 @@ func (s *Service) sessionKey(ctx context.Context, keyID, text string) (seal.Secr
 	if !s.now().Before(session.Principal.Expires) {
 		return seal.Secret{}, aws.Principal{}, aws.Errorf("ExpiredToken", "The security token included in the request is expired").WithStatus(403)
 	}
-	if _, err := s.For(ctx, session.Principal); err != nil {
+	c, err := s.speaking(ctx, session.Principal)
+	if err != nil {
 		return seal.Secret{}, aws.Principal{}, err
 	}
-	return session.Secret, session.Principal, nil
+	p := session.Principal
+	if p.Kind == aws.User { // its name may be another by now, and its old one somebody else's
+		p.ARN = c.arn
+	}
+	return session.Secret, p, nil
 }
 
 // loadKey reads a key with the user behind it. An inactive key is as good as

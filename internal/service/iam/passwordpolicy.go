@@ -119,7 +119,7 @@ func (s *Service) ownPasswords(ctx context.Context, c *call.Call, action string)
 	if err != nil || p == nil || !p.AllowChange {
 		return nil, err
 	}
-	doc, err := policy.Parse(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"`+c.Principal.ARN+
+	doc, err := policy.Parse(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"`+c.Principal.ID+
 		`"},"Action":"`+action+`","Resource":"*"}}`, policy.Resource)
 	return &policy.Source{Kind: policy.Resource, Name: "account password policy", On: aws.RootPrincipal(c.Account()).ARN, Doc: doc, Fixed: true}, err
 }

@@ -33,6 +33,7 @@ type cache struct {
 
 type cachedSet struct {
 	set     *policy.Set
+	arn     string // of the user or role now; empty for a root
 	version int64
 }
 
@@ -139,30 +140,35 @@ var noPolicies = &policy.Set{}
 // sessions go by the unique id. To have no policies would not do, since the
 // resource's own policy may speak for the name.
 func (s *Service) For(ctx context.Context, p aws.Principal) (*policy.Set, error) {
+	c, err := s.speaking(ctx, p)
+	return c.set, err
+}
+
+// speaking is For, with the ARN that the user or role has now.
+func (s *Service) speaking(ctx context.Context, p aws.Principal) (cachedSet, error) {
 	id, _, _ := strings.Cut(p.ID, ":")
 	switch p.Kind {
 	case aws.User, aws.Session:
 	case aws.Federated:
 		id = p.ParentID
 	default:
-		return noPolicies, nil
+		return cachedSet{set: noPolicies}, nil
 	}
 	if id == "" { // a web identity, of which its provider alone knows
-		return noPolicies, nil
+		return cachedSet{set: noPolicies}, nil
 	}
 	key := id
 	if narrowed(p) {
 		key += "\x00" + strings.Join(p.SessionPolicies, "\x00") + "\x01" + strings.Join(p.SessionPolicyARNs, "\x00")
 	}
 	if c, ok := s.cache.set(key); ok && s.fresh(ctx, p.Account, c.version) {
-		return c.set, nil
+		return c, nil
 	}
 	c, err := s.load(ctx, p, id)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s.cache.putSet(key, c)
 	}
-	s.cache.putSet(key, c)
-	return c.set, nil
+	return c, err
 }
 
 // narrowed reports whether session policies bind a principal. A federated user
@@ -182,7 +188,7 @@ func (s *Service) load(ctx context.Context, p aws.Principal, id string) (cachedS
 		out = cachedSet{set: &policy.Set{Narrowed: narrowed(p)}, version: version}
 		if id == p.Account {
 			out.set.Identity = rootPolicies(p)
-		} else if err := loadEntity(ctx, tx, p.Account, id, out.set); err != nil {
+		} else if out.arn, err = loadEntity(ctx, tx, p.Account, id, out.set); err != nil {
 			return err
 		}
 		out.set.Session, err = sessionPolicies(ctx, tx, p)
@@ -191,20 +197,21 @@ func (s *Service) load(ctx context.Context, p aws.Principal, id string) (cachedS
 	return out, err
 }
 
-// loadEntity reads the policies and the boundary of a user or role.
-func loadEntity(ctx context.Context, tx *state.Tx, account, id string, set *policy.Set) error {
+// loadEntity reads the policies and the boundary of a user or role, and returns
+// its ARN.
+func loadEntity(ctx context.Context, tx *state.Tx, account, id string, set *policy.Set) (arn string, err error) {
 	e, err := state.Get[entity](ctx, tx, findEntityByID, id)
 	if err != nil {
-		return orInvalidKey(err)
+		return "", orInvalidKey(err)
 	}
 	if e.Account != account {
-		return errInvalidKey()
+		return "", errInvalidKey()
 	}
 	if set.Identity, err = identityPolicies(ctx, tx, e); err != nil || e.Boundary == "" {
-		return err
+		return e.arn(), err
 	}
 	set.Boundary, err = managedSource(ctx, tx, e.Account, e.Boundary, policy.Boundary, e.arn())
-	return err
+	return e.arn(), err
 }
 
 // everything is what root may do: the federated users that root makes have it

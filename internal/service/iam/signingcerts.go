@@ -140,6 +140,9 @@ func (s *Service) changeOwn(ctx context.Context, c *call.Call, userName, id, mis
 const noCertificate = "The Certificate with id %s cannot be found."
 
 func (s *Service) updateSigningCertificate(ctx context.Context, c *call.Call, in *api.UpdateSigningCertificateInput) (*api.UpdateSigningCertificateOutput, error) {
+	if err := checkStatus(in.Status); err != nil {
+		return nil, err
+	}
 	return nil, s.changeOwn(ctx, c, in.UserName, in.CertificateId, noCertificate, `UPDATE iam_signing_certificate SET status = $3 WHERE id = $1 AND user_id = $2`, in.Status)
 }
 

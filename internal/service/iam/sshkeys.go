@@ -246,6 +246,9 @@ func (s *Service) listSSHPublicKeys(ctx context.Context, c *call.Call, in *api.L
 }
 
 func (s *Service) updateSSHPublicKey(ctx context.Context, c *call.Call, in *api.UpdateSSHPublicKeyInput) (*api.UpdateSSHPublicKeyOutput, error) {
+	if err := checkStatus(in.Status); err != nil {
+		return nil, err
+	}
 	return nil, s.changeOwn(ctx, c, in.UserName, in.SSHPublicKeyId, noSSHKey, `UPDATE iam_ssh_key SET status = $3 WHERE id = $1 AND user_id = $2`, in.Status)
 }
 
