@@ -84,7 +84,7 @@ func byDocument(fixes []explain.Fix) [][]explain.Fix {
 
 // plan reads a document and works out what it becomes.
 func (r *repairer) plan(ctx context.Context, fixes []explain.Fix) (repair, error) {
-	one := repair{where: fixes[0].Where}
+	one := repair{where: strings.Replace(fixes[0].Where, "a policy on ", "policy "+repairName+" on ", 1)}
 	for _, f := range fixes {
 		if f.Advice != "" {
 			return one, errors.New(f.Advice)
