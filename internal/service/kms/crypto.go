@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	api "github.com/sekisho/sekisho/internal/api/kms"
@@ -65,15 +66,6 @@ func checkRecipient(r *api.RecipientInfo) error {
 		return nil
 	}
 	return aws.Errorf("UnsupportedOperationException", "Recipient (an attestation document of a Nitro enclave) is not implemented by sekisho.")
-}
-
-// checkDryRun refuses the options of a dry run: each means to judge a request
-// without the ciphertext that says which key it is about.
-func checkDryRun(modifiers []string) error {
-	if len(modifiers) == 0 {
-		return nil
-	}
-	return aws.Errorf("UnsupportedOperationException", "DryRunModifiers is not implemented by sekisho.")
 }
 
 func (s *Service) encryptNeeds(ctx context.Context, c *call.Call, in *api.EncryptInput) ([]call.Need, error) {
@@ -139,9 +131,12 @@ func (s *Service) sealOAEP(ctx context.Context, k key, algorithm string, plain [
 // sourceTarget is the key of a ciphertext, or the one the request names. Of an
 // asymmetric algorithm's ciphertext only the request can tell it.
 func (s *Service) sourceTarget(ctx context.Context, c *call.Call, in source) (target, error) {
+	if in.ignored && !in.dryRun {
+		return target{}, aws.Errorf("ValidationException", "DryRunModifiers is for requests with DryRun only.")
+	}
 	if !in.names() {
 		if in.keyID == "" {
-			return target{}, errNoSourceKey(in.algorithm)
+			return target{}, errNoSourceKey(in)
 		}
 		return s.anyTarget(ctx, c, in.keyID)
 	}
@@ -160,17 +155,26 @@ type source struct {
 	ciphertext       []byte
 	keyID, algorithm string
 	context          map[string]string
+	// ignored says that a dry run is to judge without the ciphertext.
+	dryRun, ignored bool
 }
 
 // names reports whether the ciphertext names its key.
-func (in source) names() bool { return in.algorithm == "" || in.algorithm == symmetric }
+func (in source) names() bool { return in.algorithm == symmetric && !in.ignored }
 
-func errNoSourceKey(algorithm string) *aws.Error {
-	return aws.Errorf("ValidationException", "A key ID is required to decrypt a ciphertext of algorithm %s.", algorithm)
+func errNoSourceKey(in source) *aws.Error {
+	if in.ignored {
+		return aws.Errorf("ValidationException", "A key ID is required for a dry run that ignores the ciphertext.")
+	}
+	return aws.Errorf("ValidationException", "A key ID is required to decrypt a ciphertext of algorithm %s.", in.algorithm)
 }
 
+// ignores reports whether a dry run is to ignore the ciphertext, the one
+// modifier there is.
+func ignores(modifiers []string) bool { return slices.Contains(modifiers, "IGNORE_CIPHERTEXT") }
+
 func decryptSource(in *api.DecryptInput) source {
-	return source{in.CiphertextBlob, in.KeyId, in.EncryptionAlgorithm, in.EncryptionContext}
+	return source{in.CiphertextBlob, in.KeyId, cmp.Or(in.EncryptionAlgorithm, symmetric), in.EncryptionContext, isTrue(in.DryRun), ignores(in.DryRunModifiers)}
 }
 
 func (s *Service) decryptNeeds(ctx context.Context, c *call.Call, in *api.DecryptInput) ([]call.Need, error) {
@@ -188,9 +192,6 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *api.DecryptInpu
 	if err := checkRecipient(in.Recipient); err != nil {
 		return nil, err
 	}
-	if err := checkDryRun(in.DryRunModifiers); err != nil {
-		return nil, err
-	}
 	k, materialID, plain, err := s.open(ctx, c, decryptSource(in))
 	if err != nil {
 		return nil, err
@@ -205,7 +206,7 @@ func (s *Service) decrypt(ctx context.Context, c *call.Call, in *api.DecryptInpu
 // request names, if it names one.
 func (s *Service) open(ctx context.Context, c *call.Call, in source) (k key, materialID string, plain []byte, err error) {
 	if !in.names() {
-		k, plain, err = s.openOAEP(ctx, c, in)
+		k, plain, err = s.openNamed(ctx, c, in)
 		return k, "", plain, err
 	}
 	b, err := readBlob(c.Region, in.ciphertext)
@@ -232,10 +233,11 @@ func (s *Service) open(ctx context.Context, c *call.Call, in source) (k key, mat
 	return k, m.id, plain, err
 }
 
-// openOAEP decrypts under the private key that the request names.
-func (s *Service) openOAEP(ctx context.Context, c *call.Call, in source) (key, []byte, error) {
+// openNamed decrypts under the key that the request names: a private key, or
+// nothing at all when the ciphertext is to be ignored.
+func (s *Service) openNamed(ctx context.Context, c *call.Call, in source) (key, []byte, error) {
 	if in.keyID == "" {
-		return key{}, nil, errNoSourceKey(in.algorithm)
+		return key{}, nil, errNoSourceKey(in)
 	}
 	k, err := s.useKey(ctx, c, in.keyID, encryptDecrypt)
 	if err != nil {
@@ -244,7 +246,7 @@ func (s *Service) openOAEP(ctx context.Context, c *call.Call, in source) (key, [
 	if err := k.checkAlgorithm(in.algorithm); err != nil {
 		return k, nil, err
 	}
-	if err := checkContext(in.algorithm, in.context); err != nil {
+	if err := checkContext(in.algorithm, in.context); err != nil || in.ignored {
 		return k, nil, err
 	}
 	signer, err := s.pair(ctx, k)
@@ -284,7 +286,7 @@ func (s *Service) sourceKey(ctx context.Context, c *call.Call, b blob, keyID str
 }
 
 func reEncryptSource(in *api.ReEncryptInput) source {
-	return source{in.CiphertextBlob, in.SourceKeyId, in.SourceEncryptionAlgorithm, in.SourceEncryptionContext}
+	return source{in.CiphertextBlob, in.SourceKeyId, cmp.Or(in.SourceEncryptionAlgorithm, symmetric), in.SourceEncryptionContext, isTrue(in.DryRun), ignores(in.DryRunModifiers)}
 }
 
 // reEncryptNeeds asks for leave to read under one key and to write under
@@ -312,9 +314,6 @@ func (s *Service) reEncryptNeeds(ctx context.Context, c *call.Call, in *api.ReEn
 }
 
 func (s *Service) reEncrypt(ctx context.Context, c *call.Call, in *api.ReEncryptInput) (*api.ReEncryptOutput, error) {
-	if err := checkDryRun(in.DryRunModifiers); err != nil {
-		return nil, err
-	}
 	from, fromMaterial, plain, err := s.open(ctx, c, reEncryptSource(in))
 	if err != nil {
 		return nil, err
