@@ -291,11 +291,18 @@ func writeTrouble(w io.Writer, s *explain.Story) {
 		lipgloss.Fprintln(w, bad.Render("not delivered: ")+d.Event+", by "+d.From+" to "+d.To)
 		lipgloss.Fprintln(w, "  "+d.Error)
 	}
+	again := "sekisho explain " + s.ID + " --apply"
+	for _, d := range s.Decisions {
+		if d.Outcome == explain.Refused && len(d.Carry) > 0 {
+			writeCarry(w, d, width(w))
+			again = "sekisho explain " + s.ID + " --apply --policies"
+		}
+	}
 	for _, f := range s.Repair {
 		writeRepair(w, f)
 	}
 	if hasRepair(s) {
-		lipgloss.Fprintln(w, strong.Render("to put that in place: ")+name.Render("sekisho explain "+s.ID+" --apply"))
+		lipgloss.Fprintln(w, strong.Render("to put that in place: ")+name.Render(again))
 	}
 }
 

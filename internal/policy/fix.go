@@ -457,6 +457,8 @@ func spelling(key string) string {
 		"aws:SourceArn", "aws:SourceIp", "aws:ViaAWSService", "aws:SecureTransport", "codecommit:References",
 		"aws:MultiFactorAuthPresent", "iam:PassedToService", "kms:CallerAccount", "kms:GrantIsForAWSResource", "kms:ViaService", "sts:ExternalId",
 		"sts:RoleSessionName", "sts:SourceIdentity", "aws:PrincipalOrgID", "aws:ResourceAccount", "aws:ResourceOrgID",
+		"s3:ResourceAccount", "s3:VersionId", "events:creatorAccount", "kms:EncryptionContextKeys", "kms:RequestAlias", "kms:ResourceAliases",
+		"kms:KeySpec", "kms:KeyUsage", "kms:KeyOrigin", "kms:MultiRegion", "sts:TransitiveTagKeys", "aws:TagKeys",
 	} {
 		if strings.EqualFold(s, key) {
 			return s

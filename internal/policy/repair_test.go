@@ -329,7 +329,11 @@ func TestRepairsAreSmallest(t *testing.T) {
 		}
 		q := rapid.SampledFrom(lost).Draw(rt, "repaired")
 		set, r := u.question(t, q)
-		fixes := Fixes(set, r, Evaluate(set, r))
+		d := Evaluate(set, r)
+		if denied := slices.ContainsFunc(Consult(set, r), func(c Consulted) bool { return c.Effect == ExplicitDeny }); denied != (d.Effect == ExplicitDeny) {
+			rt.Fatalf("consulted, a policy denies: %v; evaluated, it is %v", denied, d.Effect)
+		}
+		fixes := Fixes(set, r, d)
 		if len(fixes) == 0 {
 			rt.Fatalf("no repair for %v in\n%s", q, u)
 		}
