@@ -51,6 +51,9 @@ func (g *Gateway) serve(q *request) (resp *wire.Response, err error) {
 	}()
 	q.service = g.models["s3"] // whose words are used until more is known
 	q.call = g.call(q.Request, "", "", g.region, aws.Principal{})
+	if isPostForm(q) {
+		return g.servePost(q)
+	}
 	signed, authErr := sigv4.Parse(q.Request)
 	if err := g.route(q, signed); err != nil {
 		return nil, err
@@ -326,9 +329,7 @@ func s3Keys(q *request) map[string][]string {
 			keys["s3:signatureage"] = []string{strconv.FormatInt(q.call.Time.Sub(q.signed.Time).Milliseconds(), 10)}
 		}
 	}
-	if q.TLS != nil {
-		keys["s3:tlsversion"] = []string{map[uint16]string{0x0303: "1.2", 0x0304: "1.3"}[q.TLS.Version]}
-	}
+	q.tlsKeys(keys)
 	if v := q.Header.Get("X-Amz-Content-Sha256"); v != "" {
 		keys["s3:x-amz-content-sha256"] = []string{v}
 	}
@@ -339,6 +340,14 @@ func s3Keys(q *request) map[string][]string {
 		if v, ok := query[name]; ok && v[0] == "" {
 			keys["s3:"+name] = []string{""}
 		}
+	}
+	return keys
+}
+
+// tlsKeys adds the condition key of the connection.
+func (q *request) tlsKeys(keys map[string][]string) map[string][]string {
+	if q.TLS != nil {
+		keys["s3:tlsversion"] = []string{map[uint16]string{0x0303: "1.2", 0x0304: "1.3"}[q.TLS.Version]}
 	}
 	return keys
 }
