@@ -219,26 +219,35 @@ func TestCiphertext(t *testing.T) {
 	}, Schema())
 }
 
-// TestMaterialAtRest looks for a key's material in the files of the database.
+// TestMaterialAtRest looks for keys' material, secrets and private keys, in the
+// files of the database.
 func TestMaterialAtRest(t *testing.T) {
 	dir := t.TempDir()
 	db := statetest.Open(t, filepath.Join(dir, "sekisho.db"), Schema(), job.Schema())
 	e := servicetest.New(t, db)
 	s, alice := world(e)
-	arn := newKey(t, alice)
-	parsed, _ := aws.ParseARN(arn)
-	m, err := s.material(context.Background(), ref{parsed.Account, parsed.Region, strings.TrimPrefix(parsed.Resource, "key/"), ""}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, _ := os.ReadDir(dir)
-	for _, f := range files {
-		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+	var m material
+	for name, usage := range map[string]string{symmetric: encryptDecrypt, "HMAC_512": generateVerifyMAC, "ECC_NIST_P256": signVerify, "RSA_2048": signVerify} {
+		out, err := alice.CreateKey(context.Background(), &api.CreateKeyInput{KeySpec: name, KeyUsage: usage})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(b, m.secret.Reveal()) || bytes.Contains(b, []byte(base64.StdEncoding.EncodeToString(m.secret.Reveal()))) {
-			t.Errorf("%s holds the material in clear", f.Name())
+		parsed, _ := aws.ParseARN(out.KeyMetadata.Arn)
+		m, err = s.material(context.Background(), ref{parsed.Account, parsed.Region, strings.TrimPrefix(parsed.Resource, "key/"), ""}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret := m.secret.Reveal()
+		secret = secret[len(secret)/3:][:16] // of a private key, which is no constant and not public
+		files, _ := os.ReadDir(dir)
+		for _, f := range files {
+			b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(b, secret) || bytes.Contains(b, []byte(base64.StdEncoding.EncodeToString(m.secret.Reveal()))) {
+				t.Errorf("%s holds the material of a key of spec %s in clear", f.Name(), name)
+			}
 		}
 	}
 	// Another master key opens none of it.
