@@ -1,78 +1,25 @@
 package iam_test
 
 import (
-	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 
-	models "github.com/sekisho/sekisho/internal/api"
 	"github.com/sekisho/sekisho/internal/service/iam"
+	"github.com/sekisho/sekisho/internal/servicetest"
 )
 
-// samples are values of members by their names; other members get the first of
-// candidates that the model takes.
-var (
-	samples = map[string]string{
+var samples = servicetest.Sampler{
+	Service: "iam",
+	Values: map[string]string{
 		"Url": "https://idp.example.com", "SerialNumber": "arn:aws:iam::111111111111:mfa/phone", "Arn": "arn:aws:iam::111111111111:user/zoe",
 		"PolicySourceArn": "arn:aws:iam::111111111111:user/zoe", "PolicyArn": "arn:aws:iam::111111111111:policy/P",
 		"SAMLProviderArn":          "arn:aws:iam::111111111111:saml-provider/Corp",
 		"OpenIDConnectProviderArn": "arn:aws:iam::111111111111:oidc-provider/idp.example.com",
 		"DeletionTaskId":           "task/aws-service-role/events.amazonaws.com/AWSServiceRoleForCloudWatchEvents/1",
 		"AWSServiceName":           "events.amazonaws.com", "ServiceName": "codecommit.amazonaws.com", "AccountAlias": "acme-corp",
-	}
-	candidates = []string{"zoe", "/", "v1", "123456", "AKIA5555555555555555", "01234567-0123-0123-0123-012345678901", allowAll, trust, "Active", "SSH",
-		strings.Repeat("x", 1000), strings.Repeat("a", 40)}
-)
-
-// sample fills what an operation requires.
-func sample(t testing.TB, operation string, in any) {
-	t.Helper()
-	fill(reflect.ValueOf(in).Elem(), func() string {
-		if err := models.Check("iam", operation, in); err != nil {
-			return err.Error()
-		}
-		return ""
-	})
-	if err := models.Check("iam", operation, in); err != nil {
-		t.Fatalf("%s: no sample: %v", operation, err)
-	}
-}
-
-// fill sets the members of a structure that the check complains of.
-func fill(v reflect.Value, check func() string) {
-	for i := range v.NumField() {
-		f, name := v.Field(i), v.Type().Field(i).Name
-		blamed := regexp.MustCompile(`['.](?i:` + name + `)['.]`)
-		wrong := func() bool { return blamed.MatchString(check()) }
-		if !wrong() && samples[name] == "" || !f.CanSet() {
-			continue
-		}
-		switch f.Kind() {
-		case reflect.String:
-			for _, c := range append([]string{samples[name]}, candidates...) {
-				if f.SetString(c); c != "" && !wrong() {
-					break
-				}
-			}
-		case reflect.Slice:
-			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
-			if one := f.Index(0); one.Kind() == reflect.String {
-				for _, c := range candidates {
-					if one.SetString(c); !wrong() {
-						break
-					}
-				}
-			} else {
-				fill(one, check)
-			}
-		case reflect.Pointer:
-			f.Set(reflect.New(f.Type().Elem()))
-			if f.Elem().Kind() == reflect.Int64 && wrong() {
-				f.Elem().SetInt(3600)
-			}
-		}
-	}
+	},
+	Candidates: []string{"zoe", "/", "v1", "123456", "AKIA5555555555555555", "01234567-0123-0123-0123-012345678901", allowAll, trust, "Active", "SSH",
+		strings.Repeat("x", 1000), strings.Repeat("a", 40)},
 }
 
 // TestEveryPermission holds that no operation is done for somebody who may do
@@ -82,7 +29,7 @@ func TestEveryPermission(t *testing.T) {
 		for _, op := range w.iam.Operations() {
 			action := "iam:" + op.Name
 			in := op.Input()
-			sample(w, op.Name, in)
+			samples.Fill(w, op.Name, in)
 			ask := func(who string) error {
 				_, err := w.env.As(who+"@"+one).Invoke(ctx(), "iam", op.Name, in)
 				return err
@@ -108,29 +55,11 @@ func TestOddInputs(t *testing.T) {
 	}
 	each(t, iam.Options{}, func(w world) {
 		for _, op := range w.iam.Operations() {
-			usual := op.Input()
-			sample(w, op.Name, usual)
-			fields := reflect.TypeOf(usual).Elem()
-			for i := range fields.NumField() {
-				for _, text := range odd {
-					in := op.Input()
-					reflect.ValueOf(in).Elem().Set(reflect.ValueOf(usual).Elem())
-					switch f := reflect.ValueOf(in).Elem().Field(i); {
-					case f.Kind() == reflect.String:
-						f.SetString(text)
-					case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.String:
-						f.Set(reflect.ValueOf([]string{text}))
-					default:
-						continue
-					}
-					if models.Check("iam", op.Name, in) != nil {
-						continue
-					}
-					if _, err := w.root.Invoke(ctx(), "iam", op.Name, in); code(err) == "ServiceFailure" {
-						t.Errorf("%s with %s %q: %v", op.Name, fields.Field(i).Name, text, err)
-					}
+			samples.Odd(w, op.Name, op.Input, odd, func(in any, member, text string) {
+				if _, err := w.root.Invoke(ctx(), "iam", op.Name, in); code(err) == "ServiceFailure" {
+					t.Errorf("%s with %s %q: %v", op.Name, member, text, err)
 				}
-			}
+			})
 		}
 	})
 }

@@ -2,6 +2,7 @@ package organizations
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sekisho/sekisho/internal/aws"
 )
@@ -53,11 +54,11 @@ func invalid(reason, format string, args ...any) *aws.Error {
 	return aws.Errorf("InvalidInputException", format, args...).With("Reason", reason)
 }
 
-// checkTexts refuses texts with NUL in them, which the model's patterns take and
-// PostgreSQL cannot keep.
+// checkTexts refuses texts with NUL in them, and those that are not UTF-8, which
+// the model's patterns take and PostgreSQL cannot keep.
 func checkTexts(texts ...string) error {
 	for _, text := range texts {
-		if strings.ContainsRune(text, 0) {
+		if strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
 			return invalid("INVALID_PATTERN", "You provided a value that does not match the required pattern.")
 		}
 	}
