@@ -136,18 +136,22 @@ func (s *Server) listen() error {
 
 // open opens the database and the repositories.
 func (s *Server) open(ctx context.Context) (err error) {
-	url := s.config.Database
-	if url == "" {
-		url = filepath.Join(s.config.Data, databaseFile)
-	}
-	s.db, err = state.Open(ctx, url,
-		job.Schema(), iam.Schema(), kms.Schema(), s3.Schema(), codecommit.Schema(), events.Schema(),
-		codepipeline.Schema(), cloudformation.Schema(), cloudtrail.Schema(), organizations.Schema())
-	if err != nil {
+	if s.db, err = openDatabase(ctx, s.config); err != nil {
 		return err
 	}
 	s.git, err = git.Open(ctx, filepath.Join(s.config.Data, gitDir), git.Options{Log: s.log})
 	return err
+}
+
+// openDatabase opens the database of a configuration.
+func openDatabase(ctx context.Context, config Config) (*state.DB, error) {
+	url := config.Database
+	if url == "" {
+		url = filepath.Join(config.Data, databaseFile)
+	}
+	return state.Open(ctx, url,
+		job.Schema(), iam.Schema(), kms.Schema(), s3.Schema(), codecommit.Schema(), events.Schema(),
+		codepipeline.Schema(), cloudformation.Schema(), cloudtrail.Schema(), organizations.Schema())
 }
 
 // join makes the services, puts them behind the checkpoint, and the gateway

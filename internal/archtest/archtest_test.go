@@ -32,7 +32,8 @@ var rules = []struct{ pkg, may string }{
 	{"internal/policylint", "internal/policy"},
 	// 2: bytes, state and wire
 	{"internal/state", ""},
-	{"internal/job", "internal/state"},
+	{"internal/job", "internal/state internal/fsck"},
+	{"internal/fsck", "internal/state internal/seal"},
 	{"internal/blob", ""},
 	{"internal/git", ""},
 	{"internal/wire", ""},
@@ -41,7 +42,7 @@ var rules = []struct{ pkg, may string }{
 	{"internal/api", "internal/api internal/call internal/wire"},
 	{"internal/checkpoint", "internal/call internal/policy internal/seal internal/token"},
 	// 4: services, which never know each other
-	{"internal/service", "internal/call internal/api internal/state internal/blob internal/job internal/git internal/policy internal/eventpattern internal/cfn internal/seal internal/token internal/qr internal/oidc"},
+	{"internal/service", "internal/call internal/api internal/state internal/fsck internal/blob internal/job internal/git internal/policy internal/eventpattern internal/cfn internal/seal internal/token internal/qr internal/oidc"},
 	// 5: the edges
 	{"internal/gateway", "internal/checkpoint internal/call internal/api internal/wire internal/sigv4 internal/seal internal/policy"},
 	{"internal/client", "internal/api internal/wire internal/sigv4 internal/seal"},

@@ -23,7 +23,7 @@ Begin with: sekisho demo`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), demoCommand(), accountCommand(), envCommand(), initCommand(), explainCommand(), policyCommand())
+	root.AddCommand(serveCommand(), demoCommand(), accountCommand(), envCommand(), initCommand(), explainCommand(), policyCommand(), fsckCommand(), rotateMasterKeyCommand())
 	return root
 }
 

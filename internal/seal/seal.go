@@ -57,19 +57,24 @@ const KeySize = 32
 // or for another purpose.
 var ErrBroken = errors.New("sealed bytes do not open: they were altered, or belong to another master key")
 
-// Master is the key everything at rest hangs on.
-type Master struct{ key Secret }
+// Master is the key everything at rest hangs on. While it is being changed
+// there is an older one too: that opens, and does not seal any more.
+type Master struct {
+	key   Secret
+	older []Secret
+}
 
 // NewMaster takes a key of KeySize bytes.
 func NewMaster(key []byte) (*Master, error) {
 	if len(key) != KeySize {
 		return nil, fmt.Errorf("master key has %d bytes, want %d", len(key), KeySize)
 	}
-	return &Master{NewSecret(key)}, nil
+	return &Master{key: NewSecret(key)}, nil
 }
 
 // MasterEnv is the environment variable that may hold the master key, in
-// base64, instead of a file.
+// base64, instead of a file. While the key is changed it holds the new key and,
+// after a space, the old one; so does the file.
 const MasterEnv = "SEKISHO_MASTER_KEY"
 
 // LoadMaster returns the master key from the environment (MasterEnv) or from
@@ -90,11 +95,22 @@ func LoadMaster(file string) (*Master, error) {
 
 // parseMaster reads the text of a master key; place is where it stands.
 func parseMaster(place, text string) (*Master, error) {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
-	if err != nil || len(key) != KeySize {
-		return nil, fmt.Errorf("%s does not hold a master key: %d bytes in base64, such as openssl rand -base64 %d prints", place, KeySize, KeySize)
+	var keys []Secret
+	for field := range strings.FieldsSeq(text) {
+		key, err := base64.StdEncoding.DecodeString(field)
+		if err != nil || len(key) != KeySize {
+			return nil, errNoMaster(place)
+		}
+		keys = append(keys, NewSecret(key))
 	}
-	return NewMaster(key)
+	if len(keys) == 0 {
+		return nil, errNoMaster(place)
+	}
+	return &Master{key: keys[0], older: keys[1:]}, nil
+}
+
+func errNoMaster(place string) error {
+	return fmt.Errorf("%s does not hold a master key: %d bytes in base64, such as openssl rand -base64 %d prints", place, KeySize, KeySize)
 }
 
 func createMaster(file string) (*Master, error) {
@@ -131,15 +147,27 @@ func WriteFile(name string, data []byte, mode os.FileMode) error {
 
 // For returns the box for one purpose: what one box seals no other opens.
 func (m *Master) For(purpose string) *Box {
-	key, err := hkdf.Key(sha256.New, m.key.Reveal(), nil, "sekisho/"+purpose, KeySize)
+	box := newBox(derived(m.key, purpose))
+	for _, key := range m.older {
+		box.older = append(box.older, newBox(derived(key, purpose)).aead)
+	}
+	return box
+}
+
+func derived(master Secret, purpose string) []byte {
+	key, err := hkdf.Key(sha256.New, master.Reveal(), nil, "sekisho/"+purpose, KeySize)
 	if err != nil {
 		panic(err) // only for lengths beyond hkdf's, and KeySize is not
 	}
-	return newBox(key)
+	return key
 }
 
-// Box seals and opens under one key with AES-256-GCM.
-type Box struct{ aead cipher.AEAD }
+// Box seals and opens under one key with AES-256-GCM. It opens under older ones
+// too, while the master key is being changed.
+type Box struct {
+	aead  cipher.AEAD
+	older []cipher.AEAD
+}
 
 // NewBox returns a box over a key of KeySize bytes.
 func NewBox(key []byte) (*Box, error) {
@@ -158,7 +186,7 @@ func newBox(key []byte) *Box {
 	if err != nil {
 		panic(err) // only for other block sizes
 	}
-	return &Box{aead}
+	return &Box{aead: aead}
 }
 
 // Seal encrypts and authenticates plain; bound is authenticated with it and
@@ -169,9 +197,28 @@ func (b *Box) Seal(plain, bound []byte) []byte {
 
 // Open returns what Seal was given, or ErrBroken.
 func (b *Box) Open(sealed, bound []byte) ([]byte, error) {
-	plain, err := b.aead.Open(nil, nil, sealed, bound)
-	if err != nil {
-		return nil, ErrBroken
+	plain, _, err := b.open(sealed, bound)
+	return plain, err
+}
+
+func (b *Box) open(sealed, bound []byte) (plain []byte, old bool, err error) {
+	if plain, err := b.aead.Open(nil, nil, sealed, bound); err == nil {
+		return plain, false, nil
 	}
-	return plain, nil
+	for _, aead := range b.older {
+		if plain, err := aead.Open(nil, nil, sealed, bound); err == nil {
+			return plain, true, nil
+		}
+	}
+	return nil, false, ErrBroken
+}
+
+// Reseal returns what was sealed under an older key sealed under the current
+// one. old says whether it was; what was not is returned as it is.
+func (b *Box) Reseal(sealed, bound []byte) (fresh []byte, old bool, err error) {
+	plain, old, err := b.open(sealed, bound)
+	if err != nil || !old {
+		return sealed, false, err
+	}
+	return b.Seal(plain, bound), true, nil
 }
