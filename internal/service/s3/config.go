@@ -14,6 +14,7 @@ import (
 type config struct {
 	EventBridge   bool                      `json:",omitempty"`
 	Lock          *lockConfig               `json:",omitempty"`
+	Lifecycle     *lifecycle                `json:",omitempty"`
 	CORS          []api.CORSRule            `json:",omitempty"`
 	Website       *api.WebsiteConfiguration `json:",omitempty"`
 	Logging       *api.LoggingEnabled       `json:",omitempty"`
@@ -79,5 +80,9 @@ func (s *Service) configOperations() []call.Operation {
 		call.Op("PutObjectRetention", s.putObjectRetentionNeeds, s.putObjectRetention),
 		call.Op("GetObjectLegalHold", s.getObjectLegalHoldNeeds, s.getObjectLegalHold),
 		call.Op("PutObjectLegalHold", s.putObjectLegalHoldNeeds, s.putObjectLegalHold),
+
+		call.Op("GetBucketLifecycleConfiguration", onBucket[api.GetBucketLifecycleConfigurationInput](s, "s3:GetLifecycleConfiguration"), s.getBucketLifecycle),
+		call.Op("PutBucketLifecycleConfiguration", onBucket[api.PutBucketLifecycleConfigurationInput](s, "s3:PutLifecycleConfiguration"), s.putBucketLifecycle),
+		call.Op("DeleteBucketLifecycle", onBucket[api.DeleteBucketLifecycleInput](s, "s3:PutLifecycleConfiguration"), s.deleteBucketLifecycle),
 	}
 }

@@ -198,6 +198,10 @@ func (s *Service) describe(ctx context.Context, c *call.Call, b *bucket, o *obje
 	if in.ChecksumMode == "ENABLED" {
 		showChecksum(out, o, v, in)
 	}
+	var err error
+	if out.Expiration, err = b.expiry(o); err != nil {
+		return nil, err
+	}
 	if err := s.showLock(ctx, c, b, o, out); err != nil {
 		return nil, err
 	}
@@ -325,7 +329,7 @@ func headOf(g *api.GetObjectOutput) *api.HeadObjectOutput {
 		ContentRange: g.ContentRange, Expires: g.Expires, WebsiteRedirectLocation: g.WebsiteRedirectLocation,
 		ServerSideEncryption: g.ServerSideEncryption, SSEKMSKeyId: g.SSEKMSKeyId, BucketKeyEnabled: g.BucketKeyEnabled,
 		Metadata: g.Metadata, StorageClass: g.StorageClass, PartsCount: g.PartsCount, TagCount: g.TagCount,
-		ObjectLockMode: g.ObjectLockMode, ObjectLockRetainUntilDate: g.ObjectLockRetainUntilDate,
+		Expiration: g.Expiration, ObjectLockMode: g.ObjectLockMode, ObjectLockRetainUntilDate: g.ObjectLockRetainUntilDate,
 		ObjectLockLegalHoldStatus: g.ObjectLockLegalHoldStatus,
 	}
 }

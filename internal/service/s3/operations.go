@@ -46,10 +46,6 @@ func (s *Service) bucketOperations() []call.Operation {
 		call.Op("PutBucketTagging", onBucket[api.PutBucketTaggingInput](s, "s3:PutBucketTagging"), s.putBucketTagging),
 		call.Op("DeleteBucketTagging", onBucket[api.DeleteBucketTaggingInput](s, "s3:PutBucketTagging"), s.deleteBucketTagging),
 
-		call.Op("GetBucketLifecycleConfiguration", onBucket[api.GetBucketLifecycleConfigurationInput](s, "s3:GetLifecycleConfiguration"),
-			absent[api.GetBucketLifecycleConfigurationInput, api.GetBucketLifecycleConfigurationOutput](s, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")),
-		call.Op("DeleteBucketLifecycle", onBucket[api.DeleteBucketLifecycleInput](s, "s3:PutLifecycleConfiguration"),
-			empty[api.DeleteBucketLifecycleInput, api.DeleteBucketLifecycleOutput](s)),
 		call.Op("GetBucketCors", onBucket[api.GetBucketCorsInput](s, "s3:GetBucketCORS"),
 			absent[api.GetBucketCorsInput, api.GetBucketCorsOutput](s, "NoSuchCORSConfiguration", "The CORS configuration does not exist")),
 		call.Op("DeleteBucketCors", onBucket[api.DeleteBucketCorsInput](s, "s3:PutBucketCORS"),

@@ -53,6 +53,9 @@ func (s *Service) putObject(ctx context.Context, c *call.Call, in *api.PutObject
 		ChecksumType:            o.ChecksumType,
 	}
 	out.SSECustomerAlgorithm, out.SSECustomerKeyMD5 = w.sse.customer.shown()
+	if out.Expiration, err = b.expiry(o); err != nil {
+		return nil, err
+	}
 	if slot := putSlots(out)[o.algorithm()]; slot != nil {
 		*slot = o.Checksum
 	}

@@ -45,6 +45,7 @@ func New(db *state.DB, blobs blob.Store, box *seal.Box, door call.Door, principa
 	}
 	queue.Handle(collectJob, s.collect)
 	queue.Handle(sweepJob, s.sweep)
+	queue.Handle(lifecycleJob, s.expire)
 	return s
 }
 

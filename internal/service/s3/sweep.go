@@ -36,6 +36,9 @@ func (s *Service) Run(ctx context.Context) error {
 			if err := collectAt(ctx, tx, s.now()); err != nil {
 				return err
 			}
+			if err := job.Enqueue(ctx, tx, job.New{Kind: lifecycleJob, Key: "all", RunAt: s.now()}); err != nil {
+				return err
+			}
 			return job.Enqueue(ctx, tx, job.New{Kind: sweepJob, Key: "all", RunAt: s.now()})
 		})
 		if ctx.Err() != nil {
