@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,7 +17,8 @@ import (
 // first and renamed when it is whole and synced, so that no reader and no
 // crash ever shows a part of one.
 type Files struct {
-	dir string
+	dir  string
+	disk disk
 	// made are the shard directories known to exist and to be durable.
 	made sync.Map
 }
@@ -32,14 +32,18 @@ const (
 // OpenFiles returns the store in a directory, which it creates when there is
 // none. The process has the directory to itself: temporary files are what a
 // dead one left, and are removed.
-func OpenFiles(dir string) (*Files, error) {
-	if err := os.MkdirAll(filepath.Join(dir, tempDir), 0o700); err != nil {
+func OpenFiles(dir string) (*Files, error) { return openFiles(dir, osDisk{}) }
+
+func openFiles(dir string, disk disk) (*Files, error) {
+	f := &Files{dir: dir, disk: disk}
+	if err := disk.mkdirAll(filepath.Join(dir, tempDir)); err != nil {
 		return nil, err
 	}
-	if err := syncDir(dir); err != nil {
-		return nil, err
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := disk.syncDir(d); err != nil {
+			return nil, err
+		}
 	}
-	f := &Files{dir: dir}
 	if err := f.removeTemporaries(); err != nil {
 		return nil, err
 	}
@@ -47,12 +51,12 @@ func OpenFiles(dir string) (*Files, error) {
 }
 
 func (f *Files) removeTemporaries() error {
-	entries, err := os.ReadDir(filepath.Join(f.dir, tempDir))
+	left, err := f.disk.names(filepath.Join(f.dir, tempDir))
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		err := os.Remove(filepath.Join(f.dir, tempDir, e.Name()))
+	for _, name := range left {
+		err := f.disk.remove(filepath.Join(f.dir, tempDir, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -76,17 +80,17 @@ func (f *Files) Put(ctx context.Context, name string, r io.Reader) (int64, error
 	if err != nil {
 		return 0, err
 	}
-	tmp, err := os.CreateTemp(filepath.Join(f.dir, tempDir), "put-*")
+	tmp, err := f.disk.createTemp(filepath.Join(f.dir, tempDir))
 	if err != nil {
 		return 0, err
 	}
 	n, err := fill(ctx, tmp, r)
 	if err != nil {
-		os.Remove(tmp.Name())
+		f.disk.remove(tmp.Name())
 		return 0, err
 	}
 	if err := f.publish(tmp.Name(), dir, path); err != nil {
-		os.Remove(tmp.Name())
+		f.disk.remove(tmp.Name())
 		return 0, err
 	}
 	return n, nil
@@ -96,7 +100,7 @@ func (f *Files) Put(ctx context.Context, name string, r io.Reader) (int64, error
 var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
 
 // fill writes all of r to a file, syncs and closes it.
-func fill(ctx context.Context, file *os.File, r io.Reader) (int64, error) {
+func fill(ctx context.Context, file file, r io.Reader) (int64, error) {
 	buf := buffers.Get().(*[128 << 10]byte)
 	defer buffers.Put(buf)
 	// The plain Writer keeps CopyBuffer from asking the file to read, which
@@ -116,12 +120,12 @@ func (f *Files) publish(tmp, dir, path string) error {
 	if err := f.makeShard(dir); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := f.disk.rename(tmp, path); err != nil {
 		return err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := f.disk.syncDir(dir); err != nil {
 		// Whether the name survives is unknown: it must not be taken for stored.
-		os.Remove(path)
+		f.disk.remove(path)
 		return err
 	}
 	return nil
@@ -132,27 +136,18 @@ func (f *Files) makeShard(dir string) error {
 	if _, ok := f.made.Load(dir); ok {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := f.disk.mkdirAll(dir); err != nil {
 		return err
 	}
 	area := filepath.Dir(dir)
-	if err := syncDir(area); err != nil {
+	if err := f.disk.syncDir(area); err != nil {
 		return err
 	}
-	if err := syncDir(f.dir); err != nil {
+	if err := f.disk.syncDir(f.dir); err != nil {
 		return err
 	}
 	f.made.Store(dir, nil)
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // Get implements Store.
@@ -164,26 +159,26 @@ func (f *Files) Get(_ context.Context, name string, offset, length int64) (io.Re
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.Open(path)
+	file, err := f.disk.open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, err
 	}
-	info, err := file.Stat()
+	size, err := file.size()
 	if err != nil {
 		file.Close()
 		return nil, err
 	}
-	from, n := cut(info.Size(), offset, length)
+	from, n := cut(size, offset, length)
 	return &section{io.NewSectionReader(file, from, n), file}, nil
 }
 
 // section is a part of an open file.
 type section struct {
 	*io.SectionReader
-	file *os.File
+	file file
 }
 
 func (s *section) Close() error { return s.file.Close() }
@@ -195,7 +190,7 @@ func (f *Files) Delete(_ context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	err = os.Remove(path)
+	err = f.disk.remove(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -208,20 +203,17 @@ func (f *Files) Size(_ context.Context, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	info, err := os.Stat(path)
+	size, _, err := f.disk.stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, ErrNotFound
 	}
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
+	return size, err
 }
 
 // List implements Store. It reads only the directories that it needs.
 func (f *Files) List(ctx context.Context, after string, limit int) ([]Info, error) {
 	var found []Info
-	areas, err := names(f.dir)
+	areas, err := f.names(f.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +221,7 @@ func (f *Files) List(ctx context.Context, after string, limit int) ([]Info, erro
 		if area+"/\xff" <= after {
 			continue
 		}
-		shards, err := names(filepath.Join(f.dir, area))
+		shards, err := f.names(filepath.Join(f.dir, area))
 		if err != nil {
 			return nil, err
 		}
@@ -253,7 +245,7 @@ func (f *Files) List(ctx context.Context, after string, limit int) ([]Info, erro
 
 func (f *Files) listShard(found []Info, area, shard, after string, limit int) ([]Info, error) {
 	dir := filepath.Join(f.dir, area, shard)
-	ids, err := names(dir)
+	ids, err := f.names(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -265,22 +257,22 @@ func (f *Files) listShard(found []Info, area, shard, after string, limit int) ([
 		if len(found) >= limit {
 			break
 		}
-		info, err := os.Stat(filepath.Join(dir, id))
+		size, modified, err := f.disk.stat(filepath.Join(dir, id))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // deleted meanwhile
 		}
 		if err != nil {
 			return nil, fmt.Errorf("blob %s: %w", name, err)
 		}
-		found = append(found, Info{name, info.Size(), info.ModTime()})
+		found = append(found, Info{name, size, modified})
 	}
 	return found, nil
 }
 
 // names returns what lies in a directory, in bytewise order, without what is
 // hidden.
-func names(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+func (f *Files) names(dir string) ([]string, error) {
+	all, err := f.disk.names(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -288,9 +280,9 @@ func names(dir string) ([]string, error) {
 		return nil, err
 	}
 	var out []string
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") {
-			out = append(out, e.Name())
+	for _, name := range all {
+		if !strings.HasPrefix(name, ".") {
+			out = append(out, name)
 		}
 	}
 	return out, nil
