@@ -10,6 +10,8 @@
 //     certificate that has expired is refused;
 //   - by how many steps the clock of an MFA device may be off when it is
 //     enabled (ten) or synchronized (two hours);
+//   - what AWS answers to those who guess the codes of an MFA device;
+//   - that a status "Expired" cannot be set by the Update operations;
 //   - until when SAML metadata is good that does not say so (a hundred years);
 //   - that CreateRole refuses the path of service-linked roles with
 //     InvalidInput;
