@@ -194,6 +194,11 @@ func (role) update(ctx context.Context, q *request) error {
 			return err
 		}
 	}
+	if q.changed("Description") && after.Description == "" { // which UpdateRole leaves as it was
+		if _, err := c.UpdateRoleDescription(ctx, &iamapi.UpdateRoleDescriptionInput{RoleName: name}); err != nil {
+			return err
+		}
+	}
 	if err := q.roleBoundary(ctx, after.PermissionsBoundary); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -122,14 +123,14 @@ func (s *Service) changeRole(ctx context.Context, c *call.Call, name string, cha
 	return e, err
 }
 
+// updateRole changes what is given. An empty description, which cannot be told
+// from none here, leaves the old one: UpdateRoleDescription takes it away.
 func (s *Service) updateRole(ctx context.Context, c *call.Call, in *api.UpdateRoleInput) (*api.UpdateRoleOutput, error) {
 	_, err := s.changeRole(ctx, c, in.RoleName, func(_ *state.Tx, e *entity) error {
 		if e.linked() && in.MaxSessionDuration != nil {
 			return errProtected(*e) // its description may be changed
 		}
-		if e.Description = in.Description; in.MaxSessionDuration != nil {
-			e.MaxSession = *in.MaxSessionDuration
-		}
+		e.Description, e.MaxSession = cmp.Or(in.Description, e.Description), or(in.MaxSessionDuration, e.MaxSession)
 		return nil
 	})
 	return nil, err
