@@ -194,6 +194,7 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	api := gateway.New(s.door, gateway.Options{
 		Credentials:  s.iam,
 		Repositories: s.commit.Regions,
+		Buckets:      s.web,
 		Log:          s.log,
 		Now:          now,
 	})
@@ -216,6 +217,15 @@ func (s *Server) join(ctx context.Context, master *seal.Master) error {
 	// What a process that died left between git and the record is mended
 	// before anybody is answered.
 	return s.commit.Reconcile(ctx)
+}
+
+// web is what a bucket shows to browsers.
+func (s *Server) web(ctx context.Context, bucket string) (*gateway.Web, error) {
+	rules, site, exists, err := s.buckets.Web(ctx, bucket)
+	if err != nil || !exists {
+		return nil, err
+	}
+	return &gateway.Web{CORS: rules, Website: site}, nil
 }
 
 // URL is where clients reach the server.

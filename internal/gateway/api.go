@@ -39,6 +39,7 @@ func (g *Gateway) serveAPI(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		resp = q.service.EncodeError(g.answer(q, err), q.meta())
 	}
+	g.corsOf(q, resp.Header)
 	write(w, p, resp)
 }
 

@@ -34,6 +34,9 @@ type Options struct {
 	// Repositories returns the regions in which an account has a CodeCommit
 	// repository of a name.
 	Repositories func(ctx context.Context, account, name string) ([]string, error)
+	// Buckets returns what an S3 bucket shows to browsers; nil when there is no
+	// such bucket.
+	Buckets func(ctx context.Context, name string) (*Web, error)
 	// Region is the one of requests that name none; "" means us-east-1.
 	Region string
 	// Stall is how long an API request waits for its client to send or to take
@@ -48,6 +51,7 @@ type Gateway struct {
 	door         *checkpoint.Checkpoint
 	credentials  Credentials
 	repositories func(ctx context.Context, account, name string) ([]string, error)
+	buckets      func(ctx context.Context, name string) (*Web, error)
 	region       string
 	stall        time.Duration
 	log          *slog.Logger
@@ -62,8 +66,11 @@ type Gateway struct {
 // New returns a gateway before a checkpoint.
 func New(door *checkpoint.Checkpoint, o Options) *Gateway {
 	g := &Gateway{
-		door: door, credentials: o.Credentials, repositories: o.Repositories,
+		door: door, credentials: o.Credentials, repositories: o.Repositories, buckets: o.Buckets,
 		region: o.Region, stall: o.Stall, log: o.Log, now: o.Now, models: api.Services(),
+	}
+	if g.buckets == nil {
+		g.buckets = noWeb
 	}
 	if g.region == "" {
 		g.region = "us-east-1"
@@ -97,6 +104,14 @@ func New(door *checkpoint.Checkpoint, o Options) *Gateway {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if q, ok := g.git(r); ok {
 		g.serveGit(w, r, q)
+		return
+	}
+	if r.Method == http.MethodOptions {
+		g.servePreflight(w, r)
+		return
+	}
+	if bucket, ok := websiteBucket(r.Host); ok {
+		g.serveWebsite(w, r, bucket)
 		return
 	}
 	g.serveAPI(w, r)

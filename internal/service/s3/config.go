@@ -12,13 +12,11 @@ import (
 // own. A member that is nil or false is a configuration that the bucket has
 // not.
 type config struct {
-	EventBridge   bool                      `json:",omitempty"`
-	Lock          *lockConfig               `json:",omitempty"`
-	Lifecycle     *lifecycle                `json:",omitempty"`
-	CORS          []api.CORSRule            `json:",omitempty"`
-	Website       *api.WebsiteConfiguration `json:",omitempty"`
-	Logging       *api.LoggingEnabled       `json:",omitempty"`
-	RequesterPays bool                      `json:",omitempty"`
+	EventBridge bool                      `json:",omitempty"`
+	Lock        *lockConfig               `json:",omitempty"`
+	Lifecycle   *lifecycle                `json:",omitempty"`
+	CORS        []api.CORSRule            `json:",omitempty"`
+	Website     *api.WebsiteConfiguration `json:",omitempty"`
 }
 
 // config reads the bucket's configuration; a bucket without one has the zero
@@ -84,5 +82,14 @@ func (s *Service) configOperations() []call.Operation {
 		call.Op("GetBucketLifecycleConfiguration", onBucket[api.GetBucketLifecycleConfigurationInput](s, "s3:GetLifecycleConfiguration"), s.getBucketLifecycle),
 		call.Op("PutBucketLifecycleConfiguration", onBucket[api.PutBucketLifecycleConfigurationInput](s, "s3:PutLifecycleConfiguration"), s.putBucketLifecycle),
 		call.Op("DeleteBucketLifecycle", onBucket[api.DeleteBucketLifecycleInput](s, "s3:PutLifecycleConfiguration"), s.deleteBucketLifecycle),
+
+		call.Op("GetBucketCors", onBucket[api.GetBucketCorsInput](s, "s3:GetBucketCORS"), s.getBucketCors),
+		call.Op("PutBucketCors", onBucket[api.PutBucketCorsInput](s, "s3:PutBucketCORS"), s.putBucketCors),
+		call.Op("DeleteBucketCors", onBucket[api.DeleteBucketCorsInput](s, "s3:PutBucketCORS"), s.deleteBucketCors),
+		call.Op("GetBucketWebsite", onBucket[api.GetBucketWebsiteInput](s, "s3:GetBucketWebsite"), s.getBucketWebsite),
+		call.Op("PutBucketWebsite", onBucket[api.PutBucketWebsiteInput](s, "s3:PutBucketWebsite"), s.putBucketWebsite),
+		call.Op("DeleteBucketWebsite", onBucket[api.DeleteBucketWebsiteInput](s, "s3:DeleteBucketWebsite"), s.deleteBucketWebsite),
+
+		call.Op("PutBucketRequestPayment", onBucket[api.PutBucketRequestPaymentInput](s, "s3:PutBucketRequestPayment"), s.putBucketRequestPayment),
 	}
 }
