@@ -102,11 +102,16 @@ func (s *Service) list(ctx context.Context, bucket, prefix, delimiter string, fr
 	return l, err
 }
 
+const selectPage = `
+	SELECT key, modified, size, etag, storage_class, owner, checksum_algorithm, checksum_type, sum
+	FROM s3_object WHERE bucket = $1 AND latest = 1 AND marker = 0 AND key >= $2 ORDER BY key LIMIT $3`
+
 func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter string, from start, limit int64) error {
+	next := newBatch(delimiter, limit)
 	for {
-		rows, err := state.List[entry](ctx, tx, `SELECT key, modified, size, etag, storage_class, owner, checksum_algorithm, checksum_type, sum
-			FROM s3_object WHERE bucket = $1 AND latest = 1 AND marker = 0 AND key >= $2 ORDER BY key LIMIT $3`,
-			bucket, from.key, min(limit+1, listBatch))
+		asked, before := next.rows, len(l.objects)+len(l.prefixes)
+		rows, err := state.List[entry](ctx, tx, selectPage,
+			bucket, from.key, asked)
 		if err != nil {
 			return err
 		}
@@ -133,13 +138,38 @@ func (l *listing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimi
 				l.last = row.Key
 			}
 		}
-		if int64(len(rows)) < min(limit+1, listBatch) {
+		if int64(len(rows)) < asked {
 			return nil
 		}
+		next.learn(len(l.objects) + len(l.prefixes) - before)
 		from.key = afterText(rows[len(rows)-1].Key)
 		if n := len(l.prefixes); n > 0 && strings.HasPrefix(rows[len(rows)-1].Key, l.prefixes[n-1]) {
 			from.key = max(from.key, afterPrefix(l.prefixes[n-1]))
 		}
+	}
+}
+
+// batch is how many rows the next query of a listing reads. Where folders are
+// folded into prefixes, all but the first row of each is read for nothing,
+// since the query after it goes on behind the folder: the fewer of a batch's
+// rows were of use, the fewer the next one reads.
+type batch struct{ rows, most int64 }
+
+func newBatch(delimiter string, limit int64) *batch {
+	b := &batch{most: min(limit+1, listBatch)}
+	b.rows = b.most
+	if delimiter != "" {
+		b.rows = min(b.most, 16)
+	}
+	return b
+}
+
+// learn takes how many entries came of the last batch.
+func (b *batch) learn(entries int) {
+	if int64(entries) > b.rows/2 {
+		b.rows = min(2*b.rows, b.most)
+	} else {
+		b.rows = min(max(b.rows/2, 2), b.most)
 	}
 }
 
@@ -389,11 +419,13 @@ func (s *Service) listVersions(ctx context.Context, bucket string, in *api.ListO
 // fill reads versions from a key on; where below is not 0, only that key's
 // versions older than it.
 func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix, delimiter string, from start, below, limit int64) error {
+	next := newBatch(delimiter, listBatch)
 	for {
+		asked, before := next.rows, len(v.rows)+len(v.prefixes)
 		rows, err := state.List[versionEntry](ctx, tx, `SELECT key, version, seq, latest, marker, modified, size, etag, storage_class, owner,
 				checksum_algorithm, checksum_type, sum
 			FROM s3_object WHERE bucket = $1 AND key >= $2 AND (key > $2 OR $3 = 0 OR seq < $3)
-			ORDER BY key, seq DESC LIMIT $4`, bucket, from.key, below, listBatch)
+			ORDER BY key, seq DESC LIMIT $4`, bucket, from.key, below, asked)
 		if err != nil {
 			return err
 		}
@@ -420,9 +452,10 @@ func (v *versionListing) fill(ctx context.Context, tx *state.Tx, bucket, prefix,
 				v.lastKey, v.lastVersion = row.Key, row.Version
 			}
 		}
-		if len(rows) < listBatch {
+		if int64(len(rows)) < asked {
 			return nil
 		}
+		next.learn(len(v.rows) + len(v.prefixes) - before)
 		last := rows[len(rows)-1]
 		from.key, below = last.Key, last.Seq
 		if n := len(v.prefixes); n > 0 && strings.HasPrefix(last.Key, v.prefixes[n-1]) {

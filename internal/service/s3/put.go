@@ -240,10 +240,16 @@ func replaceNewest(ctx context.Context, tx *state.Tx, b *bucket, o *object, vers
 	if newest != nil {
 		o.Seq = newest.Seq + 1
 	}
-	if b.Versioning == versioningEnabled {
+	switch {
+	case b.Versioning == versioningEnabled:
 		o.Version = version
-	} else if err := removeVersion(ctx, tx, b, o.Key, nullVersion, at); err != nil {
-		return err
+	case newest != nil:
+		if err := removeVersion(ctx, tx, b, o.Key, nullVersion, at); err != nil {
+			return err
+		}
+	}
+	if newest == nil || newest.Version == o.Version {
+		return o.insert(ctx, tx)
 	}
 	if _, err := tx.Exec(ctx, `UPDATE s3_object SET latest = 0 WHERE bucket = $1 AND key = $2 AND latest = 1`, b.Name, o.Key); err != nil {
 		return err
