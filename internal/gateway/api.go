@@ -384,8 +384,11 @@ func write(w http.ResponseWriter, p *patient, resp *wire.Response) {
 	p.writing()
 	h := w.Header()
 	for name, values := range resp.Header {
-		if strings.HasPrefix(name, "X-Amz-Meta-") {
+		switch {
+		case strings.HasPrefix(name, "X-Amz-Meta-"):
 			name = strings.ToLower(name) // boto3 takes the names of metadata as they are spelled
+		case name == "Etag":
+			name = "ETag" // so do scripts with this one
 		}
 		h[name] = values
 	}

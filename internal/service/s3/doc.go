@@ -3,7 +3,9 @@
 //
 // A body is encrypted before it reaches the blob store, under a data key of
 // its own that lies in the object's row: sealed under the master key for
-// SSE-S3, as the ciphertext that KMS returned for SSE-KMS. Blobs are written
+// SSE-S3, as the ciphertext that KMS returned for SSE-KMS, under the caller's key
+// for SSE-C; bodies under aws:kms:dsse have two (layers.go), of which one lies
+// under the master key. Blobs are written
 // first and rows after them; a blob that no row names is swept (sweep.go).
 //
 // The object row that is the newest of its key has latest = 1; seq grows with
@@ -19,4 +21,12 @@
 //
 // A CanonicalUser in a bucket policy is read as it was put. AWS says that S3
 // might change it to the account's ARN, which means the same.
+//
+// Access control lists stand beside policies (acl.go): what one grants is one
+// more Allow of the resource's account. Where lists are on, an object is its
+// writer's, and the bucket's policy can only deny. Not confirmed by AWS's
+// documentation: the words in which a bucket refuses customers' keys and public
+// lists, whether PutBucketEncryption without BlockedEncryptionTypes leaves what
+// is blocked, and that a list which grants its owner nothing keeps him out (here
+// it does not).
 package s3

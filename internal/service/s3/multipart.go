@@ -253,6 +253,9 @@ func (s *Service) uploadPart(ctx context.Context, c *call.Call, in *api.UploadPa
 	if err := checkPartNumber(in.PartNumber); err != nil {
 		return nil, err
 	}
+	if err := checkLength(in.ContentLength); err != nil {
+		return nil, err
+	}
 	cl, err := newClaims(in.Body, in.ContentMD5, sums{
 		sumCRC32: in.ChecksumCRC32, sumCRC32C: in.ChecksumCRC32C, sumCRC64NVME: in.ChecksumCRC64NVME,
 		sumSHA1: in.ChecksumSHA1, sumSHA256: in.ChecksumSHA256, sumSHA512: in.ChecksumSHA512, sumMD5: in.ChecksumMD5,

@@ -30,6 +30,9 @@ func (s *Service) putObject(ctx context.Context, c *call.Call, in *api.PutObject
 	if in.WriteOffsetBytes != nil {
 		return nil, errHeaderNotImplemented("x-amz-write-offset-bytes")
 	}
+	if err := checkLength(in.ContentLength); err != nil {
+		return nil, err
+	}
 	w := writeOfPut(in)
 	claims, err := claimsOfPut(in)
 	if err != nil {
@@ -60,6 +63,15 @@ func (s *Service) putObject(ctx context.Context, c *call.Call, in *api.PutObject
 		*slot = o.Checksum
 	}
 	return out, nil
+}
+
+// checkLength refuses a body that says itself that it is too long, before any of
+// it is read.
+func checkLength(announced *int64) error {
+	if announced != nil && *announced > maxPut {
+		return errEntityTooLarge(*announced, maxPut)
+	}
+	return nil
 }
 
 func claimsOfPut(in *api.PutObjectInput) (claims, error) {
