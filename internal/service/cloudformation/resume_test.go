@@ -117,7 +117,7 @@ func (w *realWorld) resumed(t *testing.T, typ, properties string, named bool) {
 func TestUnsupportedProperties(t *testing.T) {
 	real(t, func(w *realWorld) {
 		for _, tt := range []struct{ resource, want string }{
-			{"{Type: AWS::S3::Bucket, Properties: {LifecycleConfiguration: {}}}", "Encountered unsupported property LifecycleConfiguration"},
+			{"{Type: AWS::S3::Bucket, Properties: {ReplicationConfiguration: {}}}", "Encountered unsupported property ReplicationConfiguration"},
 			{"{Type: AWS::S3::Bucket, Properties: {VersioningConfiguration: {}}}", "Property Status cannot be empty."},
 			{"{Type: AWS::S3::Bucket, Properties: {VersioningConfiguration: Enabled}}", "Value of property VersioningConfiguration must be an object"},
 			{"{Type: AWS::S3::BucketPolicy, Properties: {Bucket: x}}", "Property PolicyDocument cannot be empty."},

@@ -15,12 +15,18 @@ type bucket struct{}
 type bucketProperties struct {
 	BucketName                     string
 	BucketEncryption               *bucketEncryption
+	CorsConfiguration              *bucketCORS
+	LifecycleConfiguration         *bucketLifecycle
+	NotificationConfiguration      *bucketNotification
+	ObjectLockConfiguration        *s3api.ObjectLockConfiguration
+	ObjectLockEnabled              *bool
 	OwnershipControls              *s3api.OwnershipControls
 	PublicAccessBlockConfiguration *s3api.PublicAccessBlockConfiguration
 	Tags                           []tag
 	VersioningConfiguration        *struct {
 		Status string `cfn:",required"`
 	}
+	WebsiteConfiguration *bucketWebsite
 }
 
 type bucketEncryption struct {
@@ -66,6 +72,7 @@ func (q *request) createBucket(ctx context.Context, p bucketProperties) error {
 	if q.Stack.Region != "us-east-1" {
 		in.CreateBucketConfiguration = &s3api.CreateBucketConfiguration{LocationConstraint: q.Stack.Region}
 	}
+	in.ObjectLockEnabledForBucket = p.ObjectLockEnabled
 	if p.OwnershipControls != nil && len(p.OwnershipControls.Rules) > 0 {
 		in.ObjectOwnership = p.OwnershipControls.Rules[0].ObjectOwnership
 	}
@@ -85,7 +92,12 @@ func (q *request) configureBucket(ctx context.Context, p bucketProperties) error
 		{"OwnershipControls", q.bucketOwnership},
 		{"PublicAccessBlockConfiguration", q.bucketAccess},
 		{"VersioningConfiguration", q.bucketVersioning},
+		{"ObjectLockConfiguration", q.bucketLock},
 		{"BucketEncryption", q.bucketEncryption},
+		{"LifecycleConfiguration", q.bucketLifecycle},
+		{"CorsConfiguration", q.bucketCORS},
+		{"WebsiteConfiguration", q.bucketWebsite},
+		{"NotificationConfiguration", q.bucketNotification},
 		{"Tags", q.bucketTags},
 	} {
 		if !q.changed(part.property) {

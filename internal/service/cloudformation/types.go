@@ -165,7 +165,7 @@ func (s *Service) kinds() map[string]kind {
 		"AWS::KMS::Alias":      {maker: alias{}, name: "AliasName", service: "Kms", schema: plain([]string{"AliasName"})},
 
 		"AWS::S3::Bucket": {maker: bucket{}, name: "BucketName", limit: 63, lower: true, service: "S3",
-			schema: tags([]string{"BucketName"}, "Arn", "DomainName", "RegionalDomainName", "DualStackDomainName", "WebsiteURL")},
+			schema: tags([]string{"BucketName", "ObjectLockEnabled"}, "Arn", "DomainName", "RegionalDomainName", "DualStackDomainName", "WebsiteURL")},
 		"AWS::S3::BucketPolicy": {maker: bucketPolicy{}, service: "S3", schema: plain([]string{"Bucket"})},
 
 		"AWS::CodeCommit::Repository": {maker: repository{}, name: "RepositoryName", service: "AWSCodeCommit", legacy: true,

@@ -9,7 +9,7 @@ import (
 
 // Operations is the table of contents: name, permission, deed.
 func (s *Service) Operations() []call.Operation {
-	return slices.Concat(s.bucketOperations(), s.objectOperations(), s.configOperations())
+	return slices.Concat(s.bucketOperations(), s.objectOperations(), s.configOperations(), s.extraOperations())
 }
 
 func (s *Service) bucketOperations() []call.Operation {
