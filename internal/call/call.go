@@ -89,6 +89,10 @@ type Need struct {
 	// Owner is the account that owns the resource. Empty means the account in
 	// the ARN, or the caller's where the ARN names none.
 	Owner string
+	// Holder is the account in which the resource lies, where that is not its
+	// owner's, as with objects that somebody wrote into another account's bucket.
+	// Its organization's policies bind them, and aws:ResourceAccount names it.
+	Holder string
 	// Policy is the policy attached to the resource; nil means none. For
 	// policy.Trust and policy.Key its word is indispensable.
 	Policy *policy.Source

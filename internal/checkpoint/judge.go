@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -43,7 +44,7 @@ func (k *Checkpoint) question(ctx context.Context, c *call.Call, n call.Need) (*
 	if err != nil {
 		return nil, nil, err
 	}
-	req.Context = facts{c: c, n: n, owner: req.Owner, at: at}
+	req.Context = facts{c: c, n: n, owner: cmp.Or(n.Holder, req.Owner), at: at}
 	return set, req, nil
 }
 

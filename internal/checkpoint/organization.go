@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -43,7 +44,7 @@ func (k *Checkpoint) bound(ctx context.Context, c *call.Call, n call.Need, set *
 	if at.principal, err = all.Member(ctx, c.Principal.Account); err != nil {
 		return nil, nil, err
 	}
-	if at.resource, err = all.Member(ctx, req.Owner); err != nil {
+	if at.resource, err = all.Member(ctx, cmp.Or(n.Holder, req.Owner)); err != nil {
 		return nil, nil, err
 	}
 	if a, ok := aws.ParseARN(c.SourceARN); ok && c.Principal.Kind == aws.Service {

@@ -81,3 +81,26 @@ func TestBound(t *testing.T) {
 		t.Errorf("fixes %+v", f)
 	}
 }
+
+// TestHolder has the organization of the account that holds a resource bind it,
+// whoever owns it; and an access control list allow no more than policies do.
+func TestHolder(t *testing.T) {
+	const all = `{"Effect":"Allow","Action":"*","Resource":"*"}`
+	rcp := policy.Source{Kind: policy.RCP, Name: "no-put", On: "r-1", Doc: parsed(t, policy.RCP, `{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"*"}`)}
+	full := policy.Source{Kind: policy.RCP, Name: "full", On: "r-1", Doc: parsed(t, policy.RCP, `{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}`)}
+	const holder = "999999999999"
+	n := call.Need{Action: "s3:GetObject", Resource: "arn:aws:s3:::b/k", Owner: acct, Holder: holder, ACL: policy.CallersGroup}
+	for name, tt := range map[string]struct {
+		in      realm
+		refused bool
+	}{
+		"held":  {realm{holder: {Organization: "o-1", RCPs: [][]policy.Source{{full, rcp}}}}, true},
+		"owned": {realm{acct: {Organization: "o-1", RCPs: [][]policy.Source{{full, rcp}}}}, false},
+	} {
+		b := newBench(t, all, needing("Get", n))
+		b.Bind(tt.in)
+		if _, err := b.do(t.Context(), "Get"); (err != nil) != tt.refused {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

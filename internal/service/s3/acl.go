@@ -112,7 +112,7 @@ func (t *target) about(n *call.Need, o *object) error {
 	if account == t.bucket.Account {
 		return nil
 	}
-	n.Owner = account
+	n.Owner, n.Holder = account, t.bucket.Account
 	if n.Policy != nil {
 		denies := *n.Policy
 		denies.DenyOnly = true

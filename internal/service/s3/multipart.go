@@ -233,6 +233,9 @@ func (s *Service) partNeeds(ctx context.Context, c *call.Call, bucketName, expec
 	if err != nil {
 		return nil, err
 	}
+	if u.SSE == sseCustomer {
+		n.Keys["s3:"+headerSSEC] = []string{sseS3}
+	}
 	if u.AskedSSE != "" {
 		n.Keys["s3:"+headerSSE] = []string{u.AskedSSE}
 	}
