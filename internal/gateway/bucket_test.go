@@ -31,3 +31,36 @@ func TestSplitBucket(t *testing.T) {
 		}
 	}
 }
+
+func TestWebsiteBucket(t *testing.T) {
+	for host, want := range map[string]string{
+		"shop.s3-website.localhost:4566":               "shop",
+		"shop.s3-website-eu-west-1.localhost":          "shop",
+		"shop.s3-website.eu-central-1.amazonaws.com":   "shop",
+		"shop.s3-website-us-east-1.amazonaws.com":      "shop",
+		"WWW.example.com.s3-website.eu-west-1.aws.dev": "www.example.com",
+		"shop.s3.localhost":                            "",
+		"s3-website.localhost":                         "",
+		"shop.localhost":                               "",
+		"-.s3-website.localhost":                       "",
+		"127.0.0.1:4566":                               "",
+	} {
+		if got, _ := websiteBucket(host); got != want {
+			t.Errorf("websiteBucket(%s) = %q, want %q", host, got, want)
+		}
+	}
+}
+
+func TestWild(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, text string
+		want          bool
+	}{
+		{"*", "", true}, {"a*b", "ab", true}, {"a*b", "axxb", true}, {"ab*ba", "aba", false}, {"a", "a", true}, {"a", "b", false},
+		{"https://*.example.com", "https://app.example.com", true}, {"https://*.example.com", "http://app.example.com", false},
+	} {
+		if got := wild(tt.pattern, tt.text); got != tt.want {
+			t.Errorf("wild(%s, %s) = %v", tt.pattern, tt.text, got)
+		}
+	}
+}

@@ -29,4 +29,16 @@
 // lists, whether PutBucketEncryption without BlockedEncryptionTypes leaves what
 // is blocked, and that a list which grants its owner nothing keeps him out (here
 // it does not).
+//
+// What a bucket does beyond storing is one JSON text in its row (config.go):
+// events (notify.go), object lock (lock.go), lifecycle (lifecycle.go, and
+// expire.go, which carries it out on the job queue), CORS and website (web.go;
+// the gateway answers browsers by them). Locks of versions are a table of
+// their own, which buckets without object lock never look into.
+//
+// Not confirmed: who the requester of an anonymous caller's event is
+// ("anonymous" here); whether PutObjectRetention with the retention that there
+// is already is refused in governance mode (it is taken here); the texts about
+// default retentions that are too long, and about NewerNoncurrentVersions over
+// 100.
 package s3
