@@ -41,6 +41,7 @@ func (w *world) read(c api.Client, bucket, key string) (string, error) {
 // listing that shows it; its object can be replaced and deleted.
 func TestAlteredRows(t *testing.T) {
 	each(t, func(w *world) {
+		t := w.T
 		c, ctx := w.as(rootA), t.Context()
 		w.bucket(c, "altered")
 		for _, set := range []string{
@@ -76,6 +77,7 @@ func TestAlteredRows(t *testing.T) {
 
 func TestTaggedRowsAddUp(t *testing.T) {
 	each(t, func(w *world) {
+		t := w.T
 		c := w.as(rootA)
 		w.bucket(c, "tagged")
 		w.put(c, "tagged", "key", "text")
@@ -92,6 +94,7 @@ func TestTaggedRowsAddUp(t *testing.T) {
 // whole and by range, and a flipped bit in them ends in an error.
 func TestSmallBodies(t *testing.T) {
 	each(t, func(w *world) {
+		t := w.T
 		c, ctx := w.as(rootA), t.Context()
 		w.bucket(c, "small")
 		for _, size := range []int{0, 1, 100, maxSmall - 1, maxSmall, maxSmall + 1, packagePlain, 5 * packagePlain} {
