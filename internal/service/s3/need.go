@@ -20,6 +20,7 @@ type target struct {
 	call   *call.Call
 	bucket *bucket // nil when there is none
 	policy *policy.Source
+	// acl and access are read where access control lists are on.
 	acl    []grant
 	access publicAccess
 }
@@ -61,6 +62,9 @@ func (s *Service) targetOf(c *call.Call, b *bucket) (*target, error) {
 		return nil, err
 	}
 	t := &target{name: b.Name, call: c, bucket: b, policy: source}
+	if b.aclsOff() {
+		return t, nil
+	}
 	if t.acl, err = grantsOf(b.ACL, b.Account); err != nil {
 		return nil, fmt.Errorf("stored ACL of bucket %s: %w", b.Name, err)
 	}
