@@ -88,7 +88,7 @@ func TestPostForm(t *testing.T) {
 		`{"bucket":"mine"},["starts-with","$key","up/"],["eq","$Content-Type","image/jpeg"],{"x-amz-meta-a":"b"},{"acl":"private"},["starts-with","$tagging",""],["content-length-range",5,"5"]`,
 		[2]string{"key", "up/${filename}"}, [2]string{"Content-Type", "image/jpeg"}, [2]string{"x-amz-meta-a", "b"}, [2]string{"acl", "private"},
 		[2]string{"tagging", "<Tagging><TagSet><Tag><Key>k</Key><Value>a&amp;b</Value></Tag></TagSet></Tagging>"}, [2]string{"x-ignore-me", "x"}))
-	if resp.StatusCode != http.StatusNoContent || resp.Header["ETag"][0] != "5" || !strings.HasSuffix(resp.Header.Get("Location"), "/mine/up/photo.jpg") {
+	if resp.StatusCode != http.StatusNoContent || !strings.Contains(fmt.Sprint(resp.Header), "ETag:[5]") || !strings.HasSuffix(resp.Header.Get("Location"), "/mine/up/photo.jpg") {
 		body, _ := io.ReadAll(resp.Body)
 		t.Fatalf("got %s, %v, %s", resp.Status, resp.Header, body)
 	}
