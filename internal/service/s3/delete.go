@@ -149,6 +149,7 @@ func (d *deletion) do(ctx context.Context, tx *state.Tx, b *bucket, at time.Time
 	if err := removeVersion(ctx, tx, b, d.key, version, at); err != nil {
 		return deleted{}, err
 	}
+	err = nil // a damaged version is gone now
 	if gone.Latest {
 		_, err = tx.Exec(ctx, `UPDATE s3_object SET latest = 1 WHERE bucket = $1 AND key = $2
 			AND seq = (SELECT MAX(seq) FROM s3_object WHERE bucket = $1 AND key = $2)`, b.Name, d.key)

@@ -67,6 +67,11 @@ func TestAlteredRows(t *testing.T) {
 			w.exec(`UPDATE s3_object SET ` + set + ` WHERE bucket = 'altered' AND key = 'key'`)
 			must[*api.DeleteObjectOutput](t)(c.DeleteObject(ctx, &api.DeleteObjectInput{Bucket: "altered", Key: "key"}))
 		}
+		w.versioned(c, "altered", versioningEnabled)
+		old := w.put(c, "altered", "versions", "one")
+		w.put(c, "altered", "versions", "two")
+		w.exec(`UPDATE s3_object SET size = size + 1 WHERE version = $1`, old.VersionId)
+		must[*api.DeleteObjectOutput](t)(c.DeleteObject(ctx, &api.DeleteObjectInput{Bucket: "altered", Key: "versions", VersionId: old.VersionId}))
 		w.put(c, "altered", "moved", "text")
 		w.exec(`UPDATE s3_object SET key = 'elsewhere' WHERE key = 'moved'`)
 		if text, err := w.read(c, "altered", "elsewhere"); err == nil {
