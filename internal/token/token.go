@@ -14,6 +14,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/sekisho/sekisho/internal/aws"
@@ -94,6 +95,10 @@ func Open(box *seal.Box, keyID, text string) (Session, error) {
 	return Session{Secret: seal.NewSecret(c.Secret), Principal: c.Principal}, nil
 }
 
+// messageMark begins an encoded message: nobody who gives one to a command may
+// have it taken for a flag.
+const messageMark = "m"
+
 // SealMessage makes the encoded form of an authorization message, which opens
 // for its account only. ErrTooLarge means that it would be longer than MaxLen.
 func SealMessage(box *seal.Box, account string, message []byte) (string, error) {
@@ -101,7 +106,7 @@ func SealMessage(box *seal.Box, account string, message []byte) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	text := base64.RawURLEncoding.EncodeToString(box.Seal(packed, []byte(account)))
+	text := messageMark + base64.RawURLEncoding.EncodeToString(box.Seal(packed, []byte(account)))
 	if len(message) > maxPlain || len(text) > MaxLen {
 		return "", ErrTooLarge
 	}
@@ -110,7 +115,8 @@ func SealMessage(box *seal.Box, account string, message []byte) (string, error) 
 
 // OpenMessage returns an authorization message, or ErrInvalid.
 func OpenMessage(box *seal.Box, account, text string) ([]byte, error) {
-	if len(text) > MaxLen {
+	text, ok := strings.CutPrefix(text, messageMark)
+	if !ok || len(text) > MaxLen {
 		return nil, ErrInvalid
 	}
 	sealed, err := base64.RawURLEncoding.DecodeString(text)

@@ -337,7 +337,7 @@ func (w *work) assume(ctx context.Context) (call.Session, error) {
 
 // refused makes an API's answer the action's failure.
 func refused(err error, message string) error {
-	if _, ok := asError(err); ok {
+	if e, ok := asError(err); ok && !trouble(e) {
 		return fail(permissionError, "%s", message)
 	}
 	return err
@@ -367,6 +367,12 @@ func asError(err error) (*aws.Error, bool) {
 	var e *aws.Error
 	ok := errors.As(err, &e)
 	return e, ok
+}
+
+// trouble reports whether an answer tells of sekisho's own trouble, or of a call
+// that was cut off: nothing the action has to answer for, so it is tried again.
+func trouble(e *aws.Error) bool {
+	return e.Status == 500 || e.Status == 503 || e.Code == "RequestTimeout"
 }
 
 // denied reports whether an answer is a refusal.
@@ -402,10 +408,8 @@ func s3Text(e *aws.Error) string {
 func s3Failure(bucket, doing string, err error) error {
 	e, ok := asError(err)
 	switch {
-	case !ok:
+	case !ok || trouble(e):
 		return err
-	case e.Code == "InternalFailure" || e.Code == "InternalError" || e.Status >= 500:
-		return err // sekisho's own trouble: try again
 	case denied(e):
 		return bucketDenied(bucket, e)
 	}

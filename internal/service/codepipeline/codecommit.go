@@ -155,7 +155,7 @@ func uploadFailure(bucket, key string, s *codecommitapi.GetUploadArchiveStatusOu
 func codecommitFailure(repo, branch string, err error) error {
 	e, ok := asError(err)
 	switch {
-	case !ok || e.Code == "InternalFailure":
+	case !ok || trouble(e):
 		return err
 	case denied(e):
 		return fail(permissionError, "The service role or action role doesn’t have the permissions required to access the AWS CodeCommit repository named %s. "+

@@ -101,7 +101,7 @@ func openArtifact(ctx context.Context, client s3api.Client, bucket, key string) 
 		return object, nil
 	}
 	e, ok := asError(err)
-	if !ok || e.Code == "InternalFailure" || e.Code == "InternalError" {
+	if !ok || trouble(e) {
 		return nil, err
 	}
 	return nil, fail(permissionError, "Unable to access the artifact with Amazon S3 object key '%s' located in the Amazon S3 artifact bucket '%s'. "+
