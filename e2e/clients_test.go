@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // awsCLI runs the AWS CLI in a directory of its own.
@@ -39,6 +40,8 @@ func (c *awsCLI) fails(words string, args ...string) {
 	}
 }
 
+// write writes a file a minute ago: S3 knows whole seconds, so that a file put
+// within the second it was written in would be taken for a newer one.
 func (c *awsCLI) write(name, text string) {
 	c.t.Helper()
 	path := filepath.Join(c.dir, name)
@@ -46,6 +49,10 @@ func (c *awsCLI) write(name, text string) {
 		c.t.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		c.t.Fatal(err)
+	}
+	then := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(path, then, then); err != nil {
 		c.t.Fatal(err)
 	}
 }
