@@ -42,8 +42,9 @@ const (
 //go:embed actions.txt
 var actionsText string
 
-// knownActions are the actions of services in lower case, by service.
-var knownActions = sync.OnceValue(func() map[string][]string {
+// spelledActions are the actions of services that are known, without the
+// service before them, by service.
+var spelledActions = sync.OnceValue(func() map[string][]string {
 	services := map[string][]string{}
 	var service string
 	for word := range strings.FieldsSeq(actionsText) {
@@ -51,7 +52,18 @@ var knownActions = sync.OnceValue(func() map[string][]string {
 			service = name
 			continue
 		}
-		services[service] = append(services[service], lower(service+":"+word))
+		services[service] = append(services[service], word)
+	}
+	return services
+})
+
+// knownActions are the same in lower case, as service:action.
+var knownActions = sync.OnceValue(func() map[string][]string {
+	services := map[string][]string{}
+	for service, names := range spelledActions() {
+		for _, name := range names {
+			services[service] = append(services[service], lower(service+":"+name))
+		}
 	}
 	return services
 })

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/sekisho/sekisho/internal/aws"
 )
@@ -348,21 +347,6 @@ func parting(name, from string) string {
 	}
 	return name[:at+1] + "*"
 }
-
-// spelledActions are the actions of services that are known, without the
-// service before them, by service.
-var spelledActions = sync.OnceValue(func() map[string][]string {
-	services := map[string][]string{}
-	var service string
-	for word := range strings.FieldsSeq(actionsText) {
-		if name, ok := strings.CutSuffix(word, ":"); ok {
-			service = name
-			continue
-		}
-		services[service] = append(services[service], word)
-	}
-	return services
-})
 
 // otherResources is the Deny for the same action on what is not the resource.
 func (n *narrower) otherResources(mine members) []json.RawMessage {
